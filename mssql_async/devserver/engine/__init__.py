@@ -1,0 +1,1 @@
+"""Runs T-SQL: databases, catalog, sessions, transactions, locks and system views."""
