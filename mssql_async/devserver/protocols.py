@@ -76,7 +76,7 @@ class TransactionRequest:
     begin: bool = False
 
 
-class WouldWait(Exception):  # noqa: N818 - a signal, not a failure
+class WouldWait(Exception):
     """The next step has to wait for a lock or may take long, and must not do so here.
 
     Raised by :meth:`Run.advance` only when ``may_wait`` is false; nothing was done.

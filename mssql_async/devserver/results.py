@@ -116,6 +116,4 @@ class OutputValue:
     value: StorageValue
 
 
-Event = (
-    Columns | Rows | Done | Message | EnvironmentChange | ReturnStatus | OutputValue
-)
+Event = Columns | Rows | Done | Message | EnvironmentChange | ReturnStatus | OutputValue

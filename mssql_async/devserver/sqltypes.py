@@ -40,7 +40,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-
 StorageValue = int | float | str | bytes | None
 
 MAX = -1

@@ -112,9 +112,7 @@ class DefaultDefinition:
     column: str = ""
 
 
-ConstraintDefinition = (
-    KeyDefinition | ForeignKeyDefinition | CheckDefinition | DefaultDefinition
-)
+ConstraintDefinition = KeyDefinition | ForeignKeyDefinition | CheckDefinition | DefaultDefinition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
