@@ -7,7 +7,7 @@ tested without the other.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -129,6 +129,11 @@ class Session(Protocol):
 
     def interrupt(self) -> None:
         """Stop the running request at once (attention). Callable from any thread."""
+
+    def when_killed(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, from any thread, when the session is killed (KILL,
+        ``ALTER DATABASE … WITH ROLLBACK IMMEDIATE``, shutdown). SQL Server then drops
+        the connection without a word; so should the wire."""
 
     def close(self) -> None:
         """The client is gone: roll back, release everything. Idempotent, any thread."""
