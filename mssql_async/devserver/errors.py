@@ -168,7 +168,8 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     134: (
         15,
-        "The variable name '%1' has already been declared. Variable names must be unique within a query batch or stored procedure.",
+        "The variable name '%1' has already been declared. Variable names must be unique "
+        "within a query batch or stored procedure.",
     ),
     214: (16, "Procedure expects parameter '%1' of type '%2'."),
     217: (
@@ -185,38 +186,46 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     1223: (
         16,
-        "Cannot release the application lock (Database Principal: '%1', Resource: '%2') because it is not currently held.",
+        "Cannot release the application lock (Database Principal: '%1', Resource: '%2') "
+        "because it is not currently held.",
     ),
     1767: (16, "Foreign key '%1' references invalid table '%2'."),
     1769: (16, "Foreign key '%1' references invalid column '%2' in referencing table '%3'."),
     1770: (16, "Foreign key '%1' references invalid column '%2' in referenced table '%3'."),
     1776: (
         16,
-        "There are no primary or candidate keys in the referenced table '%1' that match the referencing column list in the foreign key '%2'.",
+        "There are no primary or candidate keys in the referenced table '%1' that match "
+        "the referencing column list in the foreign key '%2'.",
     ),
     1778: (
         16,
-        "Column '%1.%2' is not the same data type as referencing column '%3.%4' in foreign key '%5'.",
+        "Column '%1.%2' is not the same data type as referencing column '%3.%4' in "
+        "foreign key '%5'.",
     ),
     1779: (16, "Table '%1' already has a primary key defined on it."),
     1781: (16, "Column already has a DEFAULT bound to it."),
     1785: (
         16,
-        "Introducing FOREIGN KEY constraint '%1' on table '%2' may cause cycles or multiple cascade paths. Specify ON DELETE NO ACTION or ON UPDATE NO ACTION, or modify other FOREIGN KEY constraints.",
+        "Introducing FOREIGN KEY constraint '%1' on table '%2' may cause cycles or "
+        "multiple cascade paths. Specify ON DELETE NO ACTION or ON UPDATE NO ACTION, or "
+        "modify other FOREIGN KEY constraints.",
     ),
     1902: (
         16,
-        "Cannot create more than one clustered index on %1 '%2'. Drop the existing clustered index '%3' before creating another.",
+        "Cannot create more than one clustered index on %1 '%2'. Drop the existing "
+        "clustered index '%3' before creating another.",
     ),
     1911: (16, "Column name '%1' does not exist in the target table or view."),
     1919: (
         16,
-        "Column '%1' in table '%2' is of a type that is invalid for use as a key column in an index.",
+        "Column '%1' in table '%2' is of a type that is invalid for use as a key column "
+        "in an index.",
     ),
     2501: (16, 'Cannot find a table or object with the name "%1". Check the system catalog.'),
     2528: (
         0,
-        "DBCC execution completed. If DBCC printed error messages, contact your system administrator.",
+        "DBCC execution completed. If DBCC printed error messages, contact your system "
+        "administrator.",
     ),
     2732: (
         16,
@@ -224,31 +233,38 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     2744: (
         16,
-        "Multiple identity columns specified for table '%1'. Only one identity column per table is allowed.",
+        "Multiple identity columns specified for table '%1'. Only one identity column per"
+        " table is allowed.",
     ),
     2749: (
         16,
-        "Identity column '%1' must be of data type int, bigint, smallint, tinyint, or decimal or numeric with a scale of 0, unencrypted, and constrained to be nonnullable.",
+        "Identity column '%1' must be of data type int, bigint, smallint, tinyint, or "
+        "decimal or numeric with a scale of 0, unencrypted, and constrained to be "
+        "nonnullable.",
     ),
     2754: (
         16,
-        "Error severity levels greater than %1 can only be specified by members of the sysadmin role, using the WITH LOG option.",
+        "Error severity levels greater than %1 can only be specified by members of the "
+        "sysadmin role, using the WITH LOG option.",
     ),
     2759: (16, "CREATE SCHEMA failed due to previous errors."),
     2760: (
         16,
-        'The specified schema name "%1" either does not exist or you do not have permission to use it.',
+        'The specified schema name "%1" either does not exist or you do not have '
+        "permission to use it.",
     ),
     2786: (
         16,
-        "The data type of substitution parameter %1 does not match the expected type of the format specification.",
+        "The data type of substitution parameter %1 does not match the expected type of "
+        "the format specification.",
     ),
     2787: (16, "Invalid format specification: '%1'."),
     3705: (16, "Cannot use DROP %1 with '%2' because '%2' is a %3. Use DROP %4."),
     3708: (16, "Cannot %1 the %2 '%3' because it is a system %2."),
     3723: (
         16,
-        "An explicit DROP INDEX is not allowed on index '%1'. It is being used for %2 constraint enforcement.",
+        "An explicit DROP INDEX is not allowed on index '%1'. It is being used for %2 "
+        "constraint enforcement.",
     ),
     3725: (
         16,
@@ -258,19 +274,27 @@ MESSAGES: dict[int, tuple[int, str]] = {
     3729: (16, "Cannot %1 '%2' because it is being referenced by object '%3'."),
     3931: (
         16,
-        "The current transaction cannot be committed and cannot be rolled back to a savepoint. Roll back the entire transaction.",
+        "The current transaction cannot be committed and cannot be rolled back to a "
+        "savepoint. Roll back the entire transaction.",
     ),
     3952: (
         16,
-        "Snapshot isolation transaction failed accessing database '%1' because snapshot isolation is not allowed in this database. Use ALTER DATABASE to allow snapshot isolation.",
+        "Snapshot isolation transaction failed accessing database '%1' because snapshot "
+        "isolation is not allowed in this database. Use ALTER DATABASE to allow snapshot "
+        "isolation.",
     ),
     3960: (
         16,
-        "Snapshot isolation transaction aborted due to update conflict. You cannot use snapshot isolation to access table '%1' directly or indirectly in database '%2' to update, delete, or insert the row that has been modified or deleted by another transaction. Retry the transaction or change the isolation level for the update/delete statement.",
+        "Snapshot isolation transaction aborted due to update conflict. You cannot use "
+        "snapshot isolation to access table '%1' directly or indirectly in database '%2' "
+        "to update, delete, or insert the row that has been modified or deleted by "
+        "another transaction. Retry the transaction or change the isolation level for the"
+        " update/delete statement.",
     ),
     3998: (
         16,
-        "Uncommittable transaction is detected at the end of the batch. The transaction is rolled back.",
+        "Uncommittable transaction is detected at the end of the batch. The transaction "
+        "is rolled back.",
     ),
     4712: (
         16,
@@ -278,21 +302,29 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     4901: (
         16,
-        "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition specified, or the column being added is an identity or timestamp column, or alternatively if none of the previous conditions are satisfied the table must be empty to allow addition of this column. Column '%1' cannot be added to non-empty table '%2' because it does not satisfy these conditions.",
+        "ALTER TABLE only allows columns to be added that can contain nulls, or have a "
+        "DEFAULT definition specified, or the column being added is an identity or "
+        "timestamp column, or alternatively if none of the previous conditions are "
+        "satisfied the table must be empty to allow addition of this column. Column '%1' "
+        "cannot be added to non-empty table '%2' because it does not satisfy these "
+        "conditions.",
     ),
     4917: (16, "Constraint '%1' does not exist."),
     4923: (
         16,
-        "ALTER TABLE DROP COLUMN failed because '%1' is the only data column in table '%2'. A table must have at least one data column.",
+        "ALTER TABLE DROP COLUMN failed because '%1' is the only data column in table "
+        "'%2'. A table must have at least one data column.",
     ),
     4928: (16, "Cannot alter column '%1' because it is '%2'."),
     5011: (
         14,
-        "User does not have permission to alter database '%1', the database does not exist, or the database is not in a state that allows access checks.",
+        "User does not have permission to alter database '%1', the database does not "
+        "exist, or the database is not in a state that allows access checks.",
     ),
     5064: (
         16,
-        "Changes to the state or options of database '%1' cannot be made at this time. The database is in single-user mode, and a user is currently connected to it.",
+        "Changes to the state or options of database '%1' cannot be made at this time. "
+        "The database is in single-user mode, and a user is currently connected to it.",
     ),
     5069: (16, "ALTER DATABASE statement failed."),
     6104: (16, "Cannot use KILL to kill your own process."),
@@ -306,7 +338,8 @@ MESSAGES: dict[int, tuple[int, str]] = {
     8106: (16, "Table '%1' does not have the identity property. Cannot perform SET operation."),
     8107: (
         16,
-        "IDENTITY_INSERT is already ON for table '%1'. Cannot perform SET operation for table '%2'.",
+        "IDENTITY_INSERT is already ON for table '%1'. Cannot perform SET operation for "
+        "table '%2'.",
     ),
     8111: (16, "Cannot define PRIMARY KEY constraint on nullable column in table '%1'."),
     8145: (16, "%1 is not a parameter for procedure %2."),
@@ -314,7 +347,9 @@ MESSAGES: dict[int, tuple[int, str]] = {
     8147: (16, "Could not create IDENTITY attribute on nullable column '%1', table '%2'."),
     10704: (
         15,
-        "To rethrow an error, a THROW statement must be used inside a CATCH block. Insert the THROW statement inside a CATCH block, or add error parameters to the THROW statement.",
+        "To rethrow an error, a THROW statement must be used inside a CATCH block. Insert"
+        " the THROW statement inside a CATCH block, or add error parameters to the THROW "
+        "statement.",
     ),
     11501: (16, "The batch could not be analyzed because of compile errors."),
     11508: (
@@ -324,13 +359,15 @@ MESSAGES: dict[int, tuple[int, str]] = {
     15123: (16, "The configuration option '%1' does not exist, or it may be an advanced option."),
     15135: (
         16,
-        "Object is invalid. Extended properties are not permitted on '%1', or the object does not exist.",
+        "Object is invalid. Extended properties are not permitted on '%1', or the object "
+        "does not exist.",
     ),
     15151: (16, "Cannot %1 the %2 '%3', because it does not exist or you do not have permission."),
     15217: (16, "Property cannot be updated or deleted. Property '%1' does not exist for '%2'."),
     15225: (
         11,
-        "No item by the name of '%1' could be found in the current database '%2', given that @itemtype was input as '%3'.",
+        "No item by the name of '%1' could be found in the current database '%2', given "
+        "that @itemtype was input as '%3'.",
     ),
     15233: (16, "Property cannot be added. Property '%1' already exists for '%2'."),
     15248: (
@@ -339,11 +376,13 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     15335: (
         11,
-        "Error: The new name '%1' is already in use as a %2 name and would cause a duplicate that is not permitted.",
+        "Error: The new name '%1' is already in use as a %2 name and would cause a "
+        "duplicate that is not permitted.",
     ),
     15457: (
         0,
-        "Configuration option '%1' changed from %2 to %3. Run the RECONFIGURE statement to install.",
+        "Configuration option '%1' changed from %2 to %3. Run the RECONFIGURE statement "
+        "to install.",
     ),
     15477: (
         0,
@@ -352,11 +391,14 @@ MESSAGES: dict[int, tuple[int, str]] = {
     15600: (15, "An invalid parameter or option was specified for procedure '%1'."),
     15664: (
         16,
-        "Cannot set key '%1' in the session context. The key has been set as read_only for this session.",
+        "Cannot set key '%1' in the session context. The key has been set as read_only "
+        "for this session.",
     ),
     18054: (
         16,
-        "Error %1, severity %2, state %3 was raised, but no message with that error number was found in sys.messages. If error is larger than 50000, make sure the user-defined message is added using sp_addmessage.",
+        "Error %1, severity %2, state %3 was raised, but no message with that error "
+        "number was found in sys.messages. If error is larger than 50000, make sure the "
+        "user-defined message is added using sp_addmessage.",
     ),
     50000: (16, "%1"),
 }
