@@ -400,6 +400,246 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "number was found in sys.messages. If error is larger than 50000, make sure the "
         "user-defined message is added using sp_addmessage.",
     ),
+    104: (
+        15,
+        "ORDER BY items must appear in the select list if the statement contains a UNION, INTERSECT or EXCEPT operator.",
+    ),
+    108: (
+        15,
+        "The ORDER BY position number %1 is out of range of the number of items in the select list.",
+    ),
+    110: (
+        15,
+        "There are fewer columns in the INSERT statement than values specified in the VALUES "
+        "clause. The number of values in the VALUES clause must match the number of columns "
+        "specified in the INSERT statement.",
+    ),
+    113: (
+        15,
+        "Missing end comment mark '*/'.",
+    ),
+    116: (
+        16,
+        "Only one expression can be specified in the select list when the subquery is not "
+        "introduced with EXISTS.",
+    ),
+    120: (
+        15,
+        "The select list for the INSERT statement contains fewer items than the insert list. The "
+        "number of SELECT values must match the number of INSERT columns.",
+    ),
+    121: (
+        15,
+        "The select list for the INSERT statement contains more items than the insert list. The "
+        "number of SELECT values must match the number of INSERT columns.",
+    ),
+    128: (
+        15,
+        'The name "%1" is not permitted in this context. Valid expressions are constants, '
+        "constant expressions, and (in some contexts) variables. Column names are not permitted.",
+    ),
+    130: (
+        15,
+        "Cannot perform an aggregate function on an expression containing an aggregate or a "
+        "subquery.",
+    ),
+    139: (
+        15,
+        "Cannot assign a default value to a local variable.",
+    ),
+    141: (
+        15,
+        "A SELECT statement that assigns a value to a variable must not be combined with "
+        "data-retrieval operations.",
+    ),
+    145: (
+        15,
+        "ORDER BY items must appear in the select list if SELECT DISTINCT is specified.",
+    ),
+    147: (
+        15,
+        "An aggregate may not appear in the WHERE clause unless it is in a subquery contained in a "
+        "HAVING clause or a select list, and the column being aggregated is an outer reference.",
+    ),
+    155: (
+        15,
+        "'%1' is not a recognized %2 option.",
+    ),
+    174: (
+        15,
+        "The %1 function requires %2 argument(s).",
+    ),
+    189: (
+        15,
+        "The %1 function requires %2 to %3 arguments.",
+    ),
+    205: (
+        16,
+        "All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal "
+        "number of expressions in their target lists.",
+    ),
+    206: (
+        16,
+        "Operand type clash: %1 is incompatible with %2",
+    ),
+    257: (
+        16,
+        "Implicit conversion from data type %1 to %2 is not allowed. Use the CONVERT function to "
+        "run this query.",
+    ),
+    264: (
+        16,
+        "The column name '%1' is specified more than once in the SET clause or column list of an "
+        "INSERT. A column cannot be assigned more than one value in the same clause.",
+    ),
+    271: (
+        16,
+        'The column "%1" cannot be modified because it is either a computed column or is the '
+        "result of a UNION operator.",
+    ),
+    281: (
+        16,
+        "%1 is not a valid style number when converting from %2 to a character string.",
+    ),
+    403: (
+        16,
+        "Invalid operator for data type. Operator equals %1, type equals %2.",
+    ),
+    448: (
+        16,
+        "Invalid collation '%1'.",
+    ),
+    468: (
+        16,
+        'Cannot resolve the collation conflict between "%1" and "%2" in the %3 operation.',
+    ),
+    506: (
+        16,
+        'The invalid escape character "%1" was specified in a %2 predicate.',
+    ),
+    512: (
+        16,
+        "Subquery returned more than 1 value. This is not permitted when the subquery follows =, "
+        "!=, <, <= , >, >= or when the subquery is used as an expression.",
+    ),
+    535: (
+        16,
+        "The %1 function resulted in an overflow. The number of dateparts separating two "
+        "date/time instances is too large. Try to use %1 with a less precise datepart.",
+    ),
+    537: (
+        16,
+        "Invalid length parameter passed to the LEFT or SUBSTRING function.",
+    ),
+    1011: (
+        16,
+        "The correlation name '%1' is specified multiple times in a FROM clause.",
+    ),
+    1013: (
+        16,
+        'The objects "%1" and "%2" in the FROM clause have the same exposed names. Use '
+        "correlation names to distinguish them.",
+    ),
+    1033: (
+        15,
+        "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and "
+        "common table expressions, unless TOP, OFFSET or FOR XML is also specified.",
+    ),
+    1038: (
+        15,
+        "An object or column name is missing or empty. For SELECT INTO statements, verify each "
+        "column has a name. For other statements, look for empty alias names.",
+    ),
+    1060: (
+        15,
+        "The number of rows provided for a TOP or FETCH clauses row count parameter must be an "
+        "integer.",
+    ),
+    3623: (
+        16,
+        "An invalid floating point operation occurred.",
+    ),
+    4104: (
+        16,
+        'The multi-part identifier "%1" could not be bound.',
+    ),
+    4108: (
+        15,
+        "Windowed functions can only appear in the SELECT or ORDER BY clauses.",
+    ),
+    4121: (
+        16,
+        'Cannot find either column "%1" or the user-defined function or aggregate "%2", or the '
+        "name is ambiguous.",
+    ),
+    4145: (
+        15,
+        "An expression of non-boolean type specified in a context where a condition is expected, "
+        "near '%1'.",
+    ),
+    8101: (
+        16,
+        "An explicit value for the identity column in table '%1' can only be specified when a "
+        "column list is used and IDENTITY_INSERT is ON.",
+    ),
+    8102: (
+        16,
+        "Cannot update identity column '%1'.",
+    ),
+    8116: (
+        16,
+        "Argument data type %1 is invalid for argument %2 of %3 function.",
+    ),
+    8117: (
+        16,
+        "Operand data type %1 is invalid for %2 operator.",
+    ),
+    8120: (
+        16,
+        "Column '%1' is invalid in the select list because it is not contained in either an "
+        "aggregate function or the GROUP BY clause.",
+    ),
+    8133: (
+        16,
+        "At least one of the result expressions in a CASE specification must be an expression other "
+        "than the NULL constant.",
+    ),
+    8155: (
+        16,
+        "No column name was specified for column %1 of '%2'.",
+    ),
+    8156: (
+        16,
+        "The column '%1' was specified multiple times for '%2'.",
+    ),
+    8158: (
+        15,
+        "'%1' has more columns than were specified in the column list.",
+    ),
+    8159: (
+        15,
+        "'%1' has fewer columns than were specified in the column list.",
+    ),
+    8180: (
+        16,
+        "Statement(s) could not be prepared.",
+    ),
+    9810: (
+        16,
+        "The datepart %1 is not supported by date function %2 for data type %3.",
+    ),
+    13607: (
+        16,
+        "JSON path is not properly formatted. Unexpected character '%1' is found at position %2.",
+    ),
+    13608: (
+        16,
+        "Property cannot be found on the specified JSON path.",
+    ),
+    13609: (
+        16,
+        "JSON text is not properly formatted. Unexpected character '%1' is found at position %2.",
+    ),
     50000: (16, "%1"),
 }
 
