@@ -1,0 +1,172 @@
+"""What Django loads for ``ENGINE = "mssql_async"``: mssql-django's wrapper on a pool.
+
+The dialect (compiler, schema editor, introspection, functions) is inherited and never
+copied; what changes is where connections come from and what they cost.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .driver import Driver, find_driver, require_pyodbc
+
+require_pyodbc()
+
+import pyodbc  # noqa: E402 - only now is it known to load
+from django.conf import settings  # noqa: E402
+from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
+from mssql import base as mssql  # noqa: E402
+from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
+
+from .creation import DatabaseCreation  # noqa: E402
+from .errors import from_pool  # noqa: E402
+from .options import backend_options  # noqa: E402
+from .pool import ConnectParameters, OdbcConnector, PoolError  # noqa: E402
+from .pool.pool import ConnectionSource  # noqa: E402
+from .pool.registry import connection_source  # noqa: E402
+from .session import LeasedConnection, LeaseState  # noqa: E402
+
+# Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
+pyodbc.pooling = False
+
+#: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
+_LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
+
+
+class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
+    """A database alias in one thread. ``connection`` is a lease, held from the first query
+    to the end of the request (or :meth:`close`)."""
+
+    connection: Any  # a LeasedConnection, or None between two requests
+    creation_class = DatabaseCreation
+    _codes_for_networkerror: ClassVar[tuple[str, ...]] = _LINK_STATES
+
+    def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
+        super().__init__(settings_dict, alias)
+        self._options = backend_options(settings_dict, alias)
+
+    # --- where connections come from -----------------------------------------------------
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> LeasedConnection:
+        """A lease from the pool of these parameters.
+
+        :raises PoolTimeout: no connection became free in time.
+        :raises django.db.OperationalError: the server cannot be reached, among others; the
+            text names the server and the setting to look at.
+        """
+        try:
+            return LeasedConnection(self._connection_source(conn_params))
+        except PoolError as error:
+            raise from_pool(error) from error
+
+    def _connection_source(self, conn_params: dict[str, Any]) -> ConnectionSource:
+        parameters = self._connect_parameters(conn_params)
+        return connection_source(
+            parameters,
+            self._options.pool,
+            _make_connector,
+            # The connection without a database exists to create and drop databases.
+            pooled=self.alias != NO_DB_ALIAS
+            and bool(getattr(settings, "DATABASE_CONNECTION_POOLING", True)),
+            name=self.alias,
+        )
+
+    def _connect_parameters(self, conn_params: dict[str, Any]) -> ConnectParameters:
+        options = self._options
+        if conn_params.get("USER") and conn_params.get("PASSWORD") is None:
+            conn_params = {**conn_params, "PASSWORD": ""}
+        driver = Driver(options.driver) if options.driver else find_driver()
+        connection_string = driver.in_connection_string(
+            self._build_connection_string(conn_params, driver.name)
+        )
+        token = conn_params.get("TOKEN")
+        return ConnectParameters(
+            connection_string=connection_string,
+            target=_target(conn_params),
+            database=conn_params["NAME"],
+            setup=options.session_setup,
+            access_token=None if token is None else mssql.prepare_token_for_odbc(token),
+            connection_timeout=options.connection_timeout,
+            query_timeout=options.query_timeout,
+            connection_retries=options.connection_retries,
+            connection_retry_backoff_time=options.connection_retry_backoff_time,
+            transient_errors=frozenset(map(int, self._transient_error_numbers)),
+            setencoding=options.setencoding,
+            setdecoding=options.setdecoding,
+            unicode_results=options.unicode_results,
+        )
+
+    def init_connection_state(self) -> None:
+        """What the dialect knows of a connection. Nothing is sent: the session was set up
+        when it was opened or reset."""
+        name = str(self.connection.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
+        self._is_microsoft_driver = name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
+        if self._is_microsoft_driver:
+            self.driver_charset = None
+        # mssql-django says True on Linux although it asks for MARS on Windows only; without
+        # it a chunked read blocks every other query of its connection.
+        self.supports_mars = False
+        self.features.can_use_chunked_reads = False
+        if self._options.return_rows_bulk_insert:
+            self.features.can_return_rows_from_bulk_insert = True
+
+    def ensure_connection(self) -> None:
+        if self.connection is not None and self.connection.state is LeaseState.INHERITED:
+            # Forked: that connection is the parent's. Forget it, with its transaction.
+            self.connection = None
+            self.in_atomic_block = False
+            self.closed_in_transaction = False
+        super().ensure_connection()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        """The request is over (or a new one begins): give the connection back.
+
+        Django calls this around every request. Contexts never own persistent connections,
+        so there is nothing to weigh, except for a transaction that is still going on, as in
+        tests.
+        """
+        if not self.in_atomic_block:
+            self.close()
+
+    def is_usable(self) -> bool:
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except pyodbc.Error:
+            return False
+        return True
+
+    # --- transactions: without the dialect's questions about @@TRANCOUNT -----------------
+
+    def _set_autocommit(self, autocommit: bool) -> None:
+        with self.wrap_database_errors:
+            self.connection.autocommit = autocommit
+
+    def _savepoint(self, sid: str) -> None:
+        with self.cursor() as cursor:
+            cursor.execute(self.ops.savepoint_create_sql(sid))
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        with self.cursor() as cursor:
+            cursor.execute(self.ops.savepoint_rollback_sql(sid))
+
+
+def _make_connector(parameters: ConnectParameters) -> OdbcConnector:
+    return OdbcConnector(parameters, {SQL_TIMESTAMP_WITH_TIMEZONE: mssql.handle_datetimeoffset})
+
+
+def _target(conn_params: dict[str, Any]) -> str:
+    """What errors call the server: where it is and who asks, no secret."""
+    options = conn_params.get("OPTIONS") or {}
+    if options.get("dsn"):
+        where = f"DSN {options['dsn']!r}"
+    else:
+        port = f",{conn_params['PORT']}" if conn_params.get("PORT") else ""
+        where = f"SQL Server at {conn_params.get('HOST') or 'localhost'}{port}"
+    if "TOKEN" in conn_params:
+        who = "with an access token"
+    elif conn_params.get("USER"):
+        who = f"as {conn_params['USER']!r}"
+    else:
+        who = "as the operating system's user"
+    return f"{where}, database {conn_params['NAME']!r}, {who}"

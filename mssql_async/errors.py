@@ -1,0 +1,43 @@
+"""The backend's own errors, each under the Django class that a caller would catch."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import InterfaceError, OperationalError
+
+from . import pool
+
+
+class PoolTimeout(OperationalError):
+    """No connection became free within ``acquire_timeout``; the message has the numbers."""
+
+
+class TooManyWaiters(OperationalError):
+    """``max_waiting`` callers were already waiting for a connection: refused at once."""
+
+
+class PoolClosed(InterfaceError):
+    """The pool was closed, as at the interpreter's exit or before a database is dropped."""
+
+
+class DriverNotFound(ImproperlyConfigured):
+    """No usable ODBC driver or driver manager; the message says what to install."""
+
+
+class InvalidSettings(ImproperlyConfigured):
+    """A wrong value in ``DATABASES``; the message names the setting and the fix."""
+
+
+_OURS: tuple[tuple[type[pool.PoolError], type[OperationalError] | type[InterfaceError]], ...] = (
+    (pool.PoolTimeout, PoolTimeout),
+    (pool.TooManyWaiters, TooManyWaiters),
+    (pool.PoolClosed, PoolClosed),
+)
+
+
+def from_pool(error: pool.PoolError) -> OperationalError | InterfaceError:
+    """The backend's error for one of the pool's, which knows nothing of Django."""
+    for theirs, ours in _OURS:
+        if isinstance(error, theirs):
+            return ours(*error.args)
+    return OperationalError(*error.args)

@@ -1,0 +1,87 @@
+"""What pyodbc does not offer by name: reading errors, the reset flag, the liveness flag."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import re
+import sys
+from functools import cache
+from typing import Any
+
+import pyodbc
+
+SQL_ATTR_RESET_CONNECTION = 116
+SQL_RESET_CONNECTION_YES = 1
+SQL_COPT_SS_CONNECTION_DEAD = 1244
+"""Asks Microsoft's driver to look at the socket; no message is sent (wire.md)."""
+
+_SQL_SUCCESS_CODES = (0, 1)
+# pyodbc writes "text (number) (function)" for the first record of an error and
+# "; [state] text (number)" for the others: numbers inside the texts are no error numbers.
+_NUMBER = re.compile(r"\((\d{1,6})\)(?= \(SQL|; \[|$)")
+
+#: Errors after which this server will not serve the connection again, whatever their SQLSTATE:
+#: read-only after a failover, database unavailable, shutdown, killed sessions, Azure's
+#: "service is busy" and "being reconfigured" (SQL Server, "Database engine errors").
+RETIRING_ERRORS = frozenset({596, 3906, 6005, 10928, 10929, 40143, 40197, 40501, 40540, 40613})
+
+#: SQLSTATEs that mean the link is gone. Class 08 altogether, plus the time-out of the link.
+_LINK_STATES = ("08", "HYT01")
+
+
+def error_numbers(error: BaseException) -> frozenset[int]:
+    """SQL Server's error numbers in a driver error: the driver appends each in parentheses."""
+    text = str(error.args[-1]) if error.args else str(error)
+    return frozenset(int(number) for number in _NUMBER.findall(text))
+
+
+def ends_connection(error: BaseException) -> bool:
+    """Whether an error says that the connection must not be used again."""
+    state = str(error.args[0]) if error.args else ""
+    return state.startswith(_LINK_STATES) or not RETIRING_ERRORS.isdisjoint(error_numbers(error))
+
+
+def request_reset(raw: pyodbc.Connection) -> None:
+    """Have the next message carry RESETCONNECTION (MS-TDS 2.2.3.1.2): no message of its own."""
+    raw.set_attr(SQL_ATTR_RESET_CONNECTION, SQL_RESET_CONNECTION_YES)
+
+
+def peer_hung_up(raw: pyodbc.Connection) -> bool:
+    """Whether the peer is known to have closed the connection. Sends nothing.
+
+    False where nobody can tell: another driver, or a pyodbc without ``hdbc`` (before
+    5.5). The round trip outside the health-check window covers those.
+    """
+    handle = getattr(raw, "hdbc", None)
+    get_attribute = _get_connect_attribute()
+    if handle is None or get_attribute is None:
+        return bool(getattr(raw, "closed", False))
+    value = ctypes.c_uint32(0)
+    code = get_attribute(
+        handle, SQL_COPT_SS_CONNECTION_DEAD, ctypes.byref(value), ctypes.sizeof(value), None
+    )
+    return code in _SQL_SUCCESS_CODES and value.value == 1
+
+
+@cache
+def _get_connect_attribute() -> Any:
+    """``SQLGetConnectAttr`` of the driver manager that pyodbc is linked to, or ``None``."""
+    if sys.platform == "win32":
+        names = ["odbc32"]
+    elif sys.platform == "darwin":
+        names = ["libodbc.2.dylib", ctypes.util.find_library("odbc") or ""]
+    else:
+        names = ["libodbc.so.2", ctypes.util.find_library("odbc") or ""]
+    for name in filter(None, names):
+        try:
+            # PyDLL keeps the GIL: the call takes less time than giving it up.
+            function = ctypes.PyDLL(name).SQLGetConnectAttr
+        except (OSError, AttributeError):
+            continue
+        function.restype = ctypes.c_short
+        function.argtypes = [
+            ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
+        ]  # fmt: skip
+        return function
+    return None

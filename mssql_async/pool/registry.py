@@ -1,0 +1,81 @@
+"""The pools of this process: one for each set of connection parameters.
+
+Two aliases, or two wrappers of one alias, that would open interchangeable connections share
+a pool; when an alias's parameters change (a test database renames itself), it simply
+belongs to another pool from then on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .connector import Connector, ConnectParameters
+from .pool import ConnectionSource, NullPool, Pool
+from .settings import PoolSettings
+from .statistics import PoolStatistics
+
+
+class _Key(NamedTuple):
+    parameters: ConnectParameters
+    settings: PoolSettings
+    pooled: bool
+
+
+_lock = threading.Lock()
+_sources: dict[_Key, ConnectionSource] = {}
+# Kept for good in a forked child: collecting them would close the parent's connections.
+_inherited: list[dict[_Key, ConnectionSource]] = []
+
+
+def connection_source(
+    parameters: ConnectParameters,
+    settings: PoolSettings,
+    make_connector: Callable[[ConnectParameters], Connector],
+    *,
+    pooled: bool = True,
+    name: str = "default",
+) -> ConnectionSource:
+    """The pool for these parameters, made at first use."""
+    key = _Key(parameters, settings, pooled)
+    source = _sources.get(key)
+    if source is None:
+        with _lock:
+            source = _sources.get(key)
+            if source is None:
+                kind = Pool if pooled else NullPool
+                source = kind(make_connector(parameters), settings, name=name)
+                _sources[key] = source
+    return source
+
+
+def close_pools(matches: Callable[[ConnectParameters], bool] = lambda _: True) -> None:
+    """Close and forget the pools whose parameters match; all of them by default.
+
+    Connections that are lent are closed when they come back.
+    """
+    with _lock:
+        chosen = [key for key in _sources if matches(key.parameters)]
+        sources = [_sources.pop(key) for key in chosen]
+    for source in sources:
+        source.close()
+
+
+def pool_statistics() -> list[PoolStatistics]:
+    """A snapshot of every pool of this process."""
+    return [source.statistics() for source in list(_sources.values())]
+
+
+def _start_empty_after_fork() -> None:
+    global _sources, _lock
+    _inherited.append(_sources)
+    _sources = {}
+    _lock = threading.Lock()  # the parent may have held it at the moment of the fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_empty_after_fork)
+atexit.register(close_pools)
