@@ -640,6 +640,7 @@ MESSAGES: dict[int, tuple[int, str]] = {
         16,
         "JSON text is not properly formatted. Unexpected character '%1' is found at position %2.",
     ),
+    10713: (15, "A MERGE statement must be terminated by a semi-colon (;)."),
     50000: (16, "%1"),
 }
 

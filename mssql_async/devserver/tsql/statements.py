@@ -415,3 +415,16 @@ class ExecuteString(Statement):
     """EXEC (expression)."""
 
     sql: exp.Expression
+
+
+# --- parameters ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterDeclaration:
+    """One of the declarations of sp_executesql: ``@P1 nvarchar(6) output``."""
+
+    name: str
+    type: SqlType
+    output: bool = False
+    default: exp.Expression | None = None
