@@ -21,6 +21,8 @@ from demo_asgi.problems import DemoError, explain
 FIRST_PORT = 8000
 PORTS_TO_TRY = 100
 SECONDS_TO_FINISH = 3
+SECONDS_TO_REACH = 5
+SQL_SERVER_PORT = 1433
 
 # Run against an embedded server they find it empty: the others want tables and money.
 COMMANDS_WITHOUT_TABLES = {"check", "help", "makemigrations", "migrate", "seed", "showmigrations"}
@@ -74,12 +76,29 @@ def database_server() -> Iterator[bool]:
     """
     if os.environ.get("MSSQL_HOST"):
         os.environ.pop("DEMO_EMBEDDED_SERVER", None)
+        check_reachable(os.environ["MSSQL_HOST"], os.environ.get("MSSQL_PORT", ""))
         yield False
         return
     with embedded_server() as server:
         os.environ.update(server.environment())
         os.environ.pop("MSSQL_ACCESS_TOKEN", None)
         yield True
+
+
+def check_reachable(host: str, port: str) -> None:
+    """Say at once what the ODBC driver would say after its whole login timeout.
+
+    :raises DemoError: nobody listens there.
+    """
+    if (port and not port.isdigit()) or not set("\\,:/").isdisjoint(host):
+        return  # a named instance or a pipe: the driver knows how to find it
+    try:
+        socket.create_connection((host, int(port or SQL_SERVER_PORT)), SECONDS_TO_REACH).close()
+    except OSError as error:
+        raise DemoError(
+            f"cannot reach SQL Server at {host}:{port or SQL_SERVER_PORT}, "
+            f"{error.strerror or error}: check MSSQL_HOST and MSSQL_PORT"
+        ) from error
 
 
 def prepare(*, embedded: bool) -> None:

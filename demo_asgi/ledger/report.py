@@ -16,7 +16,7 @@ from demo_asgi.ledger.models import Account, Transfer
 DAYS = 14
 
 
-def totals_per_currency() -> QuerySet[Account, dict[str, Any]]:
+def totals_per_currency() -> QuerySet[Account, Any]:
     return (
         Account.objects.values("currency")
         .annotate(accounts=Count("id"), balance=Sum("balance"))
@@ -24,13 +24,13 @@ def totals_per_currency() -> QuerySet[Account, dict[str, Any]]:
     )
 
 
-def top_accounts(count: int = 5) -> QuerySet[Account, dict[str, Any]]:
+def top_accounts(count: int = 5) -> QuerySet[Account, Any]:
     return Account.objects.order_by("-balance", "id").values(
         "id", "name", "owner", "currency", "balance"
     )[:count]
 
 
-def transfers_per_day() -> QuerySet[Transfer, dict[str, Any]]:
+def transfers_per_day() -> QuerySet[Transfer, Any]:
     since = timezone.now() - datetime.timedelta(days=DAYS)
     return (
         Transfer.objects.filter(created__gte=since)

@@ -104,16 +104,13 @@ def csrf_protect_forms(view: Callable[..., Any]) -> Callable[..., Any]:
     def choose(request: HttpRequest) -> Callable[..., Any]:
         return view if request.content_type == "application/json" else protected
 
-    if iscoroutinefunction(view):
+    async def wrapper_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return await choose(request)(request, *args, **kwargs)
 
-        async def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            return await choose(request)(request, *args, **kwargs)
-    else:
+    def wrapper_sync(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return choose(request)(request, *args, **kwargs)
 
-        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            return choose(request)(request, *args, **kwargs)
-
-    return csrf_exempt(wrapper)
+    return csrf_exempt(wrapper_async if iscoroutinefunction(view) else wrapper_sync)
 
 
 @require_POST
@@ -239,7 +236,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 # -- What the pairs share --------------------------------------------------------------
 
 
-def _account_page(number: int) -> QuerySet[Account, dict[str, Any]]:
+def _account_page(number: int) -> QuerySet[Account, Any]:
     start = (number - 1) * PAGE_SIZE
     return Account.objects.order_by("name", "id").values(
         "id", "name", "owner", "currency", "balance", "opened"
