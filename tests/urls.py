@@ -1,0 +1,8 @@
+"""Addresses of the test project: the admin, and what single tests add."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
