@@ -14,10 +14,12 @@ require_pyodbc()
 
 import pyodbc  # noqa: E402 - only now is it known to load
 from django.conf import settings  # noqa: E402
+from django.core import checks  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
 from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
+from .checks import check_databases  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .options import backend_options  # noqa: E402
@@ -26,6 +28,7 @@ from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session import LeasedConnection, LeaseState  # noqa: E402
 
+checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
 pyodbc.pooling = False
 
@@ -84,6 +87,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             connection_string=connection_string,
             target=_target(conn_params),
             database=conn_params["NAME"],
+            address=_address(conn_params),
             setup=options.session_setup,
             access_token=None if token is None else mssql.prepare_token_for_odbc(token),
             connection_timeout=options.connection_timeout,
@@ -153,6 +157,19 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
 
 def _make_connector(parameters: ConnectParameters) -> OdbcConnector:
     return OdbcConnector(parameters, {SQL_TIMESTAMP_WITH_TIMEZONE: mssql.handle_datetimeoffset})
+
+
+def _address(conn_params: dict[str, Any]) -> tuple[str, int] | None:
+    """Host and port, unless the driver finds the server in a way of its own: a DSN, an
+    instance name, a protocol prefix, a failover partner."""
+    options = conn_params.get("OPTIONS") or {}
+    host = str(conn_params.get("HOST") or "localhost")
+    port = str(conn_params.get("PORT") or "")
+    extra = str(options.get("extra_params") or "").lower()
+    plain = not any(mark in host for mark in "\\:,;({")
+    if options.get("dsn") or not plain or not port.isdigit() or "server" in extra:
+        return None
+    return host, int(port)
 
 
 def _target(conn_params: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -49,6 +50,9 @@ class ConnectParameters:
     connection_string: str = field(repr=False)
     target: str
     database: str = ""
+    address: tuple[str, int] | None = None
+    """Host and TCP port, where both are known: asked once before the first login, because
+    the driver takes its whole time-out (15 s) to say that nobody listens there."""
     setup: str = ""
     access_token: bytes | None = field(default=None, repr=False)
     connection_timeout: int = 0
@@ -75,6 +79,7 @@ class OdbcConnector:
         self._parameters = parameters
         self._converters = dict(output_converters or {})
         self._stopping = threading.Event()
+        self._has_connected = False
 
     def __repr__(self) -> str:
         return f"<OdbcConnector to {self._parameters.target}>"
@@ -107,6 +112,8 @@ class OdbcConnector:
 
     def _open_once(self) -> pyodbc.Connection:
         p = self._parameters
+        if p.address is not None and not self._has_connected:
+            _require_listener(p.address)
         options: dict[str, Any] = {"autocommit": True, "timeout": p.connection_timeout}
         if p.access_token is not None:
             options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: p.access_token}
@@ -125,6 +132,7 @@ class OdbcConnector:
         except BaseException:
             self.close(raw)
             raise
+        self._has_connected = True
         return raw
 
     def _run_setup(self, raw: pyodbc.Connection) -> None:
@@ -149,6 +157,30 @@ class OdbcConnector:
     def stop(self) -> None:
         """End the pause of whoever waits between two attempts."""
         self._stopping.set()
+
+
+def _require_listener(address: tuple[str, int]) -> None:
+    """Fail at once where the name has no address or the port is closed.
+
+    Only until the first connection: later a server that refuses may be restarting, and then
+    the driver's patience is what the caller wants. Anything but a clear no is left to the
+    driver, which may know better ways to its server.
+
+    :raises pyodbc.OperationalError: SQLSTATE 08001.
+    """
+    host, port = address
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except socket.gaierror as error:
+        raise pyodbc.OperationalError(
+            "08001", f"The host name {host!r} has no address ({error.strerror})."
+        ) from error
+    except ConnectionRefusedError as error:
+        raise pyodbc.OperationalError(
+            "08001", f"Nothing listens on port {port} of {host!r} (connection refused)."
+        ) from error
+    except OSError:
+        return
 
 
 #: SQLSTATE -> what to look at. Class 28 is a refused login, 08 an unreachable server,

@@ -22,7 +22,9 @@ class Effect(enum.Enum):
 _OPAQUE = re.compile(
     r"N?'(?:[^']|'')*'|\[(?:[^\]]|\]\])*\]|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL
 )
-_SAVEPOINT = re.compile(r"\s*(?:SAVE|ROLLBACK)\s+TRAN(?:SACTION)?\s+\w+\s*;?\s*", re.IGNORECASE)
+_SAVEPOINT = re.compile(
+    r"\s*(?:SAVE|ROLLBACK)\s+TRAN(?:SACTION)?\s+(?:\w+|\?)\s*;?\s*", re.IGNORECASE
+)
 _LEADING = re.compile(r"[\s;(]*([A-Za-z_]+)")
 _CLEAN_LEADERS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "DECLARE"})
 #: Words that change a session, run other code, or open a transaction or a cursor, wherever
@@ -45,7 +47,7 @@ def effect_of(sql: str, parameterised: bool) -> Effect:
     ``sp_executesql``, where ``SET NOCOUNT`` ends with the call, as with a procedure (T-SQL
     reference, "SET statements"): the dialect's inserts and updates begin with it.
     """
-    text = _OPAQUE.sub(" _ ", sql)
+    text = _OPAQUE.sub(lambda match: " " if match[0][0] in "-/" else " ? ", sql)
     if _SAVEPOINT.fullmatch(text):
         return Effect.SAVEPOINT
     options = [name.upper() for name in _SET_OPTION.findall(text)]
