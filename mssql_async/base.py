@@ -23,7 +23,8 @@ from .checks import check_databases  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .options import backend_options  # noqa: E402
-from .pool import ConnectParameters, OdbcConnector, PoolError  # noqa: E402
+from .pool import ConnectParameters, PoolError  # noqa: E402
+from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session import LeasedConnection, LeaseState  # noqa: E402

@@ -1,0 +1,168 @@
+"""Opening, resetting and closing SQL Server connections through pyodbc."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyodbc
+
+from . import odbc
+from .connector import ConnectParameters
+
+SQL_COPT_SS_ACCESS_TOKEN = 1256
+
+
+class OdbcConnector:
+    """Opens SQL Server connections through pyodbc.
+
+    :param output_converters: ODBC type number to converter, registered on each connection.
+    """
+
+    def __init__(
+        self,
+        parameters: ConnectParameters,
+        output_converters: Mapping[int, Callable[[bytes], Any]] | None = None,
+    ) -> None:
+        self._parameters = parameters
+        self._converters = dict(output_converters or {})
+        self._stopping = threading.Event()
+        self._has_connected = False
+
+    def __repr__(self) -> str:
+        return f"<OdbcConnector to {self._parameters.target}>"
+
+    def open(self, deadline: float) -> pyodbc.Connection:
+        """As mssql-django documents ``connection_retries`` and
+        ``connection_retry_backoff_time``: the server's transient errors are retried that
+        often, that many seconds apart, but never past ``deadline``.
+
+        :raises pyodbc.Error: with the driver's SQLSTATE first, and a text that names the
+            server and what to look at.
+        """
+        p = self._parameters
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return self._open_once()
+            except pyodbc.Error as error:
+                pause = p.connection_retry_backoff_time
+                retry = (
+                    attempts <= p.connection_retries
+                    and not p.transient_errors.isdisjoint(odbc.error_numbers(error))
+                    and time.monotonic() + pause < deadline
+                )
+                if not retry:
+                    raise _explained(error, p.target, attempts) from error
+                if self._stopping.wait(pause):
+                    raise _explained(error, p.target, attempts) from error
+
+    def _open_once(self) -> pyodbc.Connection:
+        p = self._parameters
+        if p.address is not None and not self._has_connected:
+            _require_listener(p.address)
+        options: dict[str, Any] = {"autocommit": True, "timeout": p.connection_timeout}
+        if p.access_token is not None:
+            options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: p.access_token}
+        if p.unicode_results:
+            options["unicode_results"] = True
+        raw = pyodbc.connect(p.connection_string, **options)
+        try:
+            for sql_type, converter in self._converters.items():
+                raw.add_output_converter(sql_type, converter)
+            for entry in p.setencoding:
+                raw.setencoding(**dict(entry))
+            for entry in p.setdecoding:
+                raw.setdecoding(**dict(entry))
+            raw.timeout = p.query_timeout
+            self._run_setup(raw)
+        except BaseException:
+            self.close(raw)
+            raise
+        self._has_connected = True
+        return raw
+
+    def _run_setup(self, raw: pyodbc.Connection) -> None:
+        """One batch; also what carries the reset flag, so it is never empty."""
+        cursor = raw.cursor()
+        try:
+            cursor.execute(self._parameters.setup or "SELECT 1")
+        finally:
+            cursor.close()
+
+    def reset(self, raw: pyodbc.Connection) -> None:
+        odbc.request_reset(raw)
+        self._run_setup(raw)
+
+    def peer_hung_up(self, raw: pyodbc.Connection) -> bool:
+        return odbc.peer_hung_up(raw)
+
+    def close(self, raw: pyodbc.Connection) -> None:
+        with contextlib.suppress(pyodbc.Error):
+            raw.close()
+
+    def stop(self) -> None:
+        """End the pause of whoever waits between two attempts."""
+        self._stopping.set()
+
+
+def _require_listener(address: tuple[str, int]) -> None:
+    """Fail at once where the name has no address or the port is closed.
+
+    Only until the first connection: later a server that refuses may be restarting, and then
+    the driver's patience is what the caller wants. Anything but a clear no is left to the
+    driver, which may know better ways to its server.
+
+    :raises pyodbc.OperationalError: SQLSTATE 08001.
+    """
+    host, port = address
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except socket.gaierror as error:
+        raise pyodbc.OperationalError(
+            "08001", f"The host name {host!r} has no address ({error.strerror})."
+        ) from error
+    except ConnectionRefusedError as error:
+        raise pyodbc.OperationalError(
+            "08001", f"Nothing listens on port {port} of {host!r} (connection refused)."
+        ) from error
+    except OSError:
+        return
+
+
+#: SQLSTATE -> what to look at. Class 28 is a refused login, 08 an unreachable server,
+#: HYT00 and HYT01 time-outs; IM002 and 01000 with "Can't open lib" a missing driver.
+_ADVICE = {
+    "28000": "Check USER and PASSWORD (or the access token) of this database's settings.",
+    "08001": (
+        "Check HOST and PORT, that the server is running and reachable, and the encryption "
+        "settings (driver 18 encrypts unless OPTIONS['extra_params'] says 'Encrypt=no', and "
+        "refuses self-signed certificates without 'TrustServerCertificate=yes')."
+    ),
+    "HYT00": "Check HOST and PORT, and OPTIONS['connection_timeout'].",
+    "IM002": "Check OPTIONS['driver'] and OPTIONS['dsn'].",
+}
+_ADVICE_BY_NUMBER = {
+    4060: "Check NAME: the database must exist and this login must be allowed to use it.",
+}
+_NOISE = re.compile(r"\[(?:Microsoft|unixODBC|Driver Manager|ODBC Driver[^\]]*|SQL Server)\]")
+
+
+def _explained(error: pyodbc.Error, target: str, attempts: int) -> pyodbc.Error:
+    """The same error class and SQLSTATE, with a text for people."""
+    state = str(error.args[0]) if error.args else "HY000"
+    numbers = odbc.error_numbers(error)
+    said = _NOISE.sub("", str(error.args[-1] if error.args else error))
+    said = " ".join(said.split())
+    advice = next(
+        (text for number, text in _ADVICE_BY_NUMBER.items() if number in numbers),
+        _ADVICE.get(state, ""),
+    )
+    tried = f" after {attempts} attempts" if attempts > 1 else ""
+    return type(error)(state, f"Cannot connect to {target}{tried}. {advice} Driver: {said}")
