@@ -402,11 +402,13 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     104: (
         15,
-        "ORDER BY items must appear in the select list if the statement contains a UNION, INTERSECT or EXCEPT operator.",
+        "ORDER BY items must appear in the select list if the statement "
+        "contains a UNION, INTERSECT or EXCEPT operator.",
     ),
     108: (
         15,
-        "The ORDER BY position number %1 is out of range of the number of items in the select list.",
+        "The ORDER BY position number %1 is out of range of the number of items "
+        "in the select list.",
     ),
     110: (
         15,
@@ -542,7 +544,8 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     1033: (
         15,
-        "The ORDER BY clause is invalid in views, inline functions, derived tables, subqueries, and "
+        "The ORDER BY clause is invalid in views, inline functions, derived "
+        "tables, subqueries, and "
         "common table expressions, unless TOP, OFFSET or FOR XML is also specified.",
     ),
     1038: (
@@ -601,7 +604,8 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     8133: (
         16,
-        "At least one of the result expressions in a CASE specification must be an expression other "
+        "At least one of the result expressions in a CASE specification must be "
+        "an expression other "
         "than the NULL constant.",
     ),
     8155: (

@@ -45,7 +45,7 @@ class DefinitionGrammar(QueryGrammar):
             return st.CreateSchema(name=name, line=line)
         if self.accept("DATABASE"):
             return self._create_database(line)
-        self.unsupported(f"CREATE {self.token.upper or self.token.text}")
+        return self.unsupported(f"CREATE {self.token.upper or self.token.text}")
 
     def _create_table(self, line: int) -> st.CreateTable:
         name = self.object_name()
@@ -204,10 +204,8 @@ class DefinitionGrammar(QueryGrammar):
             self.expect("UNIQUE")
             kind = IndexKind.UNIQUE_CONSTRAINT
         clustered = self._clustered()
-        if not column or self.at("("):
-            columns = self._index_columns()
-        else:
-            columns = (IndexColumn(column),)
+        listed = not column or self.at("(")
+        columns = self._index_columns() if listed else (IndexColumn(column),)
         if self.accept("WITH"):
             self._options()
         if self.at("ON") and not column:
@@ -377,7 +375,7 @@ class DefinitionGrammar(QueryGrammar):
             )
         if self.token.kind is TokenKind.WORD and not self.at_end:
             self.unsupported(f"ALTER TABLE … {self.token.upper}")
-        self.fail()
+        return self.fail()
 
     def _drop_from_table(self, table: ObjectName, line: int) -> st.DropFromTable:
         columns: list[str] = []

@@ -208,7 +208,7 @@ class ExpressionGrammar(TokenStream):
             return self._odbc_escape()
         if kind is TokenKind.WORD:
             return self._keyword()
-        self.fail()
+        return self.fail()
 
     def _parenthesized(self) -> exp.Expression:
         if self._at_query():
@@ -266,7 +266,7 @@ class ExpressionGrammar(TokenStream):
         if upper == "DEFAULT":
             self.advance()
             return nodes.DefaultValue()
-        self.fail()
+        return self.fail()
 
     def _case(self) -> exp.Expression:
         self.expect("CASE")
@@ -402,10 +402,7 @@ class ExpressionGrammar(TokenStream):
     def _bound(self) -> tuple[str, exp.Expression | None]:
         if self.accept("CURRENT", "ROW"):
             return "CURRENT ROW", None
-        if self.accept("UNBOUNDED"):
-            amount = None
-        else:
-            amount = self.scalar()
+        amount = None if self.accept("UNBOUNDED") else self.scalar()
         direction = self.advance().upper
         if direction not in ("PRECEDING", "FOLLOWING"):
             self.fail(self.last)

@@ -39,9 +39,11 @@ _COMPOUND: dict[str, type[exp.Expression]] = {
     "|=": exp.BitwiseOr,
     "^=": exp.BitwiseXor,
 }
-_UNSUPPORTED = frozenset(
-    ["BACKUP", "RESTORE", "BULK", "CHECKPOINT", "CLOSE", "CURSOR", "DEALLOCATE", "DENY", "DUMP", "FETCH", "GOTO", "GRANT", "LOAD", "OPEN", "READTEXT", "REVERT", "REVOKE", "SETUSER", "SHUTDOWN", "UPDATETEXT", "WRITETEXT", "ENABLE", "DISABLE"]
-)
+_UNSUPPORTED_WORDS = """
+    BACKUP RESTORE BULK CHECKPOINT CLOSE CURSOR DEALLOCATE DENY DUMP FETCH GOTO GRANT LOAD
+    OPEN READTEXT REVERT REVOKE SETUSER SHUTDOWN UPDATETEXT WRITETEXT ENABLE DISABLE
+"""
+_UNSUPPORTED = frozenset(_UNSUPPORTED_WORDS.split())
 
 
 class BatchParser(DefinitionGrammar):
@@ -118,7 +120,7 @@ class BatchParser(DefinitionGrammar):
             self.unsupported(upper)
         if head and self.at_name():
             return self._call_statement(line, "")
-        self.fail()
+        return self.fail()
 
     def _bare_call(self) -> bool:
         return self.peek().kind in (TokenKind.STRING, TokenKind.NATIONAL, TokenKind.VARIABLE)
@@ -149,7 +151,6 @@ class BatchParser(DefinitionGrammar):
             if tree.args.get("output") is not None:
                 self.unsupported("OUTPUT in INSERT … EXEC")
             call = self._execute(self.token.line)
-            assert isinstance(call, st.Execute | st.ExecuteString)
             return st.InsertExec(target=target, columns=columns, call=call, line=line)
         return st.Insert(tree=tree, line=line)
 
@@ -400,7 +401,7 @@ class BatchParser(DefinitionGrammar):
             return st.WaitFor(value=self.scalar(), line=line)
         if self.accept("TIME"):
             return st.WaitFor(value=self.scalar(), until=True, line=line)
-        self.unsupported("WAITFOR (statement)")
+        return self.unsupported("WAITFOR (statement)")
 
     def _kill(self, line: int) -> Statement:
         self.expect("KILL")
@@ -414,7 +415,7 @@ class BatchParser(DefinitionGrammar):
 
     # --- calls ------------------------------------------------------------------------------------
 
-    def _execute(self, line: int) -> Statement:
+    def _execute(self, line: int) -> st.Execute | st.ExecuteString:
         self.advance()
         if self.accept("("):
             value = self.scalar()

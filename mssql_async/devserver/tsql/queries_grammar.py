@@ -19,7 +19,13 @@ _HINTS_WITH_VALUES = ("INDEX", "FORCESEEK", "SPATIAL_WINDOW_MAX_CELLS")
 _JOIN_HINTS = ("LOOP", "HASH", "MERGE", "REMOTE")
 #: Functions that make a rowset when they stand in FROM.
 _ROWSET_FUNCTIONS = frozenset({"OPENJSON", "STRING_SPLIT", "GENERATE_SERIES"})
-_COMPOUND = {"+=": exp.Add, "-=": exp.Sub, "*=": exp.Mul, "/=": exp.Div, "%=": exp.Mod}
+_COMPOUND: dict[str, type[exp.Expression]] = {
+    "+=": exp.Add,
+    "-=": exp.Sub,
+    "*=": exp.Mul,
+    "/=": exp.Div,
+    "%=": exp.Mod,
+}
 
 
 class QueryGrammar(ExpressionGrammar):
