@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from django.core.exceptions import ImproperlyConfigured
+
 LONGEST = 300
 
 INSTALL_ODBC = (
@@ -21,6 +23,8 @@ def explain(error: BaseException, environ: Mapping[str, str]) -> str:
     """Say what to change. ``environ`` holds the ``MSSQL_*`` variables in use."""
     if isinstance(error, DemoError):
         return str(error)
+    if isinstance(error, ImproperlyConfigured):
+        return _redact(_one_line(error), environ)
     text = _whole_text(error)
     host = environ.get("MSSQL_HOST", "")
     server = ":".join(part for part in (host, environ.get("MSSQL_PORT", "")) if part)
@@ -46,7 +50,7 @@ def explain(error: BaseException, environ: Mapping[str, str]) -> str:
     ):  # fmt: skip
         if re.search(pattern, text):
             return line
-    return _redact(f"{type(error).__name__}: {' '.join(str(error).split())}", environ)[:LONGEST]
+    return _redact(f"{type(error).__name__}: {_one_line(error)}", environ)[:LONGEST]
 
 
 def _whole_text(error: BaseException) -> str:
@@ -56,6 +60,10 @@ def _whole_text(error: BaseException) -> str:
         parts.append(str(link))
         link = link.__cause__ or link.__context__
     return "\n".join(parts)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _redact(text: str, environ: Mapping[str, str]) -> str:

@@ -196,11 +196,13 @@ async def index(request: HttpRequest) -> HttpResponse:
             "id", "name", "currency"
         )[:200]
     ]
-    return render(
-        request,
-        "ledger/index.html",
-        {"accounts": accounts, "embedded": settings.DEMO_EMBEDDED_SERVER},
-    )
+    latest = [pk async for pk in Transfer.objects.order_by("-id").values_list("id", flat=True)[:8]]
+    data = {
+        "accounts": accounts,
+        "embedded": settings.DEMO_EMBEDDED_SERVER,
+        "feed_after": latest[-1] - 1 if latest else 0,
+    }
+    return render(request, "ledger/index.html", data)
 
 
 @require_safe
