@@ -2,3 +2,7 @@
 
 For demos, tests and the leak harness. Not for production.
 """
+
+from .server import DevServer
+
+__all__ = ["DevServer"]

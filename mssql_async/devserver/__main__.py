@@ -1,0 +1,112 @@
+"""``python -m mssql_async.devserver``: the embedded server in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .config import (
+    DEVELOPMENT_DATABASE,
+    DEVELOPMENT_PASSWORD,
+    DEVELOPMENT_USER,
+    EngineConfig,
+)
+from .server import LOOPBACK, TdsServer, open_configured_engine
+
+PASSWORD_VARIABLE = "MSSQL_PASSWORD"  # noqa: S105  the name of a variable
+DEFAULT_PORT = 1433
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    password = options.password or os.environ.get(PASSWORD_VARIABLE) or DEVELOPMENT_PASSWORD
+    config = EngineConfig(
+        database_file=options.database_file,
+        database=options.database,
+        logins={options.user: password},
+    )
+    try:
+        return asyncio.run(_serve(config, options.host, options.port, options.user, password))
+    except OSError as failure:
+        print(f"cannot listen on {options.host}:{options.port}: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mssql_async.devserver",
+        description="The embedded SQL Server stand-in of mssql_async: for development, not "
+        "for production. Traffic is not encrypted.",
+    )
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for a free one")
+    parser.add_argument("--host", default=LOOPBACK, help=f"default {LOOPBACK}")
+    parser.add_argument(
+        "--database-file",
+        type=Path,
+        help="SQLite file to keep the database in; without it the database is temporary",
+    )
+    parser.add_argument("--database", default=DEVELOPMENT_DATABASE)
+    parser.add_argument("--user", default=DEVELOPMENT_USER)
+    parser.add_argument(
+        "--password", help=f"better given in the environment as {PASSWORD_VARIABLE}"
+    )
+    return parser
+
+
+async def _serve(config: EngineConfig, host: str, port: int, user: str, password: str) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not loop.add_signal_handler: Windows has none.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    engine = open_configured_engine(config)
+    try:
+        server = TdsServer(engine, host, port)
+        try:
+            await server.start()
+            _announce(server, config, user, password)
+            await stop.wait()
+        finally:
+            await server.stop()
+    finally:
+        engine.close()
+    return 0
+
+
+def _announce(server: TdsServer, config: EngineConfig, user: str, password: str) -> None:
+    shown = password if password == DEVELOPMENT_PASSWORD else "<password>"
+    print(
+        f"mssql_async embedded server on {server.host}:{server.port}, connect with "
+        f"Driver={{ODBC Driver 18 for SQL Server}};Server={server.host},{server.port};"
+        f"UID={user};PWD={shown};Database={config.database};Encrypt=no",
+        flush=True,
+    )
+    if not _is_loopback(server.host):
+        print(
+            f"warning: {server.host} can be reached from other machines, and neither the "
+            "traffic nor the password on its way is encrypted",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

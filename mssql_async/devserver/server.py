@@ -1,0 +1,315 @@
+"""The server: listens on a socket, keeps its connections, counts what they say.
+
+:class:`TdsServer` lives on one event loop; :class:`DevServer` is the public, blocking
+API, which runs it with an engine on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .config import (
+    DEVELOPMENT_DATABASE,
+    DEVELOPMENT_PASSWORD,
+    DEVELOPMENT_USER,
+    PRODUCT_VERSION,
+    EngineConfig,
+)
+from .protocols import Engine
+from .tds.connection import LOGIN_TIMEOUT, ConnectionSettings, TdsConnection
+from .tds.counters import Counters, SessionInfo
+from .tds.packets import WRITE_BUFFER_HIGH
+from .tds.tokens import LayoutCache
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+MAX_WORKERS = 10_000
+"""Threads that may wait for locks at a time: as many as there may be sessions, because
+the one that is not given a thread may be the one that holds the lock."""
+STOP_TIMEOUT = 10.0
+"""Seconds the running requests have to notice that they were interrupted."""
+
+
+class TdsServer:
+    """Serves one engine to TDS clients. All methods belong to the event loop that
+    called :meth:`start`, except the read-only properties.
+
+    The engine stays its owner's: :meth:`stop` closes every session but not the engine.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        host: str = LOOPBACK,
+        port: int = 0,
+        *,
+        server_name: str = "",
+        product_version: str = PRODUCT_VERSION,
+        login_timeout: float = LOGIN_TIMEOUT,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._workers = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="mssql-devserver")
+        self._settings = ConnectionSettings(
+            engine,
+            self._workers,
+            Counters(),
+            LayoutCache(),
+            server_name=server_name,
+            product_version=product_version,
+            login_timeout=login_timeout,
+        )
+        self._connections: dict[TdsConnection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._server is None else "listening"
+        return f"<TdsServer {self._host}:{self._port} {state}>"
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; chosen by the system where 0 was asked for."""
+        return self._port
+
+    @property
+    def counters(self) -> Counters:
+        """A snapshot of the counters since the start or the last reset."""
+        return self._settings.totals.snapshot()
+
+    def reset_counters(self) -> Counters:
+        """Start counting anew; gives what was counted until now."""
+        counted, self._settings.totals = self._settings.totals, Counters()
+        return counted.snapshot()
+
+    def sessions(self) -> list[SessionInfo]:
+        """The logged-in sessions, by SPID."""
+        infos = [connection.session_info for connection in list(self._connections)]
+        return sorted((info for info in infos if info is not None), key=lambda info: info.spid)
+
+    async def start(self) -> None:
+        """
+        :raises OSError: the address cannot be listened on.
+        """
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def kill(self, spid: int | None = None) -> int:
+        """Hang up on the session ``spid``, or on everybody; says on how many."""
+        killed = 0
+        for connection in list(self._connections):
+            info = connection.session_info
+            if spid is None or (info is not None and info.spid == spid):
+                connection.abort()
+                killed += 1
+        return killed
+
+    async def stop(self) -> None:
+        """Stop listening, hang up on everybody, wait until every session is closed."""
+        self._stopping = True
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.kill()
+        tasks = set(self._connections.values())
+        if tasks:
+            _done, pending = await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
+            for connection in self._connections if pending else ():
+                logger.error("%r did not end within %s s", connection, STOP_TIMEOUT)
+            self._workers.shutdown(wait=not pending)
+        else:
+            self._workers.shutdown()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if self._stopping or task is None:
+            writer.transport.abort()
+            return
+        writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
+        connection = TdsConnection(self._settings, reader, writer)
+        self._connections[connection] = task
+        try:
+            await connection.serve()
+        finally:
+            del self._connections[connection]
+
+
+class DevServer:
+    """The embedded server on a thread of its own, ready when the constructor returns.
+
+    ::
+
+        with DevServer() as server:
+            pyodbc.connect(server.connection_string())
+
+    Without a ``database_file`` the database is temporary and gone after :meth:`close`.
+    It listens on loopback unless told otherwise; the default password is documented
+    and protects nothing.
+
+    :raises OSError: the address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        database_file: Path | None = None,
+        *,
+        port: int = 0,
+        host: str = LOOPBACK,
+        user: str = DEVELOPMENT_USER,
+        password: str = DEVELOPMENT_PASSWORD,
+        database: str = DEVELOPMENT_DATABASE,
+        engine: Engine | None = None,
+    ) -> None:
+        """``engine`` replaces the one that would be opened; it is closed all the same."""
+        self.user = user
+        self.database = database
+        self._password = password
+        if engine is None:
+            engine = open_configured_engine(
+                EngineConfig(
+                    database_file=database_file, database=database, logins={user: password}
+                )
+            )
+        stop = asyncio.Event()
+        started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]] = Future()
+        self._thread = threading.Thread(
+            target=_serve_in_thread,
+            args=(engine, host, port, started, stop),
+            name="mssql-devserver",
+            # A program that forgot to close the server ends all the same: the finalizer
+            # runs at exit too.
+            daemon=True,
+        )
+        self._thread.start()
+        self._server, self._loop = started.result()
+        self._finalizer = weakref.finalize(
+            self, _stop_thread, self._thread, self._loop, stop, os.getpid()
+        )
+
+    def __repr__(self) -> str:
+        state = "running" if self._thread.is_alive() else "closed"
+        return f"<DevServer {self.host}:{self.port} {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def host(self) -> str:
+        return self._server.host
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def password(self) -> str:
+        return self._password
+
+    @property
+    def counters(self) -> Counters:
+        """A snapshot of what was counted since the start or the last reset."""
+        return self._server.counters
+
+    def reset_counters(self) -> Counters:
+        """Start counting anew; gives what was counted until now."""
+        return self._server.reset_counters()
+
+    def sessions(self) -> list[SessionInfo]:
+        """The sessions that are logged in now, by SPID."""
+        return self._server.sessions()
+
+    def kill(self, spid: int | None = None) -> int:
+        """Hang up on the session ``spid``, or on everybody, as a failover would; says on
+        how many. Returns when it is done."""
+        done: Future[int] = Future()
+        self._loop.call_soon_threadsafe(lambda: done.set_result(self._server.kill(spid)))
+        return done.result()
+
+    def connection_string(
+        self, database: str | None = None, driver: str = "ODBC Driver 18 for SQL Server"
+    ) -> str:
+        """An ODBC connection string, password included."""
+        return (
+            f"Driver={{{driver}}};Server={self.host},{self.port};UID={self.user};"
+            f"PWD={{{self._password.replace('}', '}}')}}};"
+            f"Database={database or self.database};Encrypt=no"
+        )
+
+    def close(self) -> None:
+        """Hang up on everybody, stop the server, close the engine. Idempotent.
+
+        In a forked child it does nothing: the server is the parent's.
+        """
+        self._finalizer()
+
+
+def _stop_thread(
+    thread: threading.Thread, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, process: int
+) -> None:
+    if os.getpid() != process:
+        return
+    with contextlib.suppress(RuntimeError):  # the loop is closed already
+        loop.call_soon_threadsafe(stop.set)
+    thread.join()
+
+
+def open_configured_engine(config: EngineConfig) -> Engine:
+    # Only here: the wire can be used and tested without the engine and its T-SQL parser.
+    from .engine import open_engine
+
+    return open_engine(config)
+
+
+def _serve_in_thread(
+    engine: Engine,
+    host: str,
+    port: int,
+    started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]],
+    stop: asyncio.Event,
+) -> None:
+    try:
+        asyncio.run(_serve(engine, host, port, started, stop))
+    except BaseException as failure:
+        if started.done():
+            raise
+        started.set_exception(failure)
+    finally:
+        engine.close()
+
+
+async def _serve(
+    engine: Engine,
+    host: str,
+    port: int,
+    started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]],
+    stop: asyncio.Event,
+) -> None:
+    server = TdsServer(engine, host, port)
+    try:
+        await server.start()
+        started.set_result((server, asyncio.get_running_loop()))
+        await stop.wait()
+    finally:
+        await server.stop()

@@ -1,0 +1,108 @@
+"""PRELOGIN: what both sides can do, asked and answered before the login (MS-TDS 2.2.6.5)."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from .packets import ProtocolError
+from .tokens import version_bytes
+
+
+class Option(enum.IntEnum):
+    VERSION = 0
+    ENCRYPTION = 1
+    INSTANCE = 2
+    THREAD_ID = 3
+    MARS = 4
+    TRACE_ID = 5
+    FEDERATED_AUTHENTICATION_REQUIRED = 6
+    NONCE = 7
+    TERMINATOR = 0xFF
+
+
+class Encryption(enum.IntEnum):
+    OFF = 0
+    """Encrypt the login only."""
+    ON = 1
+    NOT_SUPPORTED = 2
+    REQUIRED = 3
+
+
+_ENTRY = struct.Struct(">BHH")
+_INSTANCE_MATCHES = b"\x00"
+_NO_MARS = b"\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Prelogin:
+    """What the client said. ``demands_encryption`` is set by ``Encrypt=yes`` clients."""
+
+    encryption: Encryption = Encryption.NOT_SUPPORTED
+    federated_authentication: bool = False
+
+    @property
+    def demands_encryption(self) -> bool:
+        return self.encryption in (Encryption.ON, Encryption.REQUIRED)
+
+
+def parse_prelogin(body: bytes) -> Prelogin:
+    """
+    :raises ProtocolError: not a PRELOGIN structure.
+    """
+    options: dict[int, bytes] = {}
+    position = 0
+    while True:
+        if position >= len(body):
+            raise ProtocolError("PRELOGIN without a terminator")
+        token = body[position]
+        if token == Option.TERMINATOR:
+            break
+        if position + _ENTRY.size > len(body):
+            raise ProtocolError("PRELOGIN ends inside an option")
+        _token, offset, length = _ENTRY.unpack_from(body, position)
+        if offset + length > len(body):
+            raise ProtocolError(f"PRELOGIN option {token} lies outside the message")
+        options[token] = body[offset : offset + length]
+        position += _ENTRY.size
+    if Option.VERSION not in options:
+        raise ProtocolError("PRELOGIN without a version")
+    # The high bit belongs to client certificates, which are told apart by nobody here.
+    encryption = (options.get(Option.ENCRYPTION) or b"\x02")[0] & 0x7F
+    try:
+        wish = Encryption(encryption)
+    except ValueError:
+        raise ProtocolError(f"PRELOGIN with encryption {encryption}") from None
+    federated = options.get(Option.FEDERATED_AUTHENTICATION_REQUIRED, b"")
+    return Prelogin(wish, federated[:1] == b"\x01")
+
+
+def answer_encryption(client: Encryption) -> Encryption:
+    """The server's side of the encryption table.
+
+    Without a certificate every wish is answered alike, and a client that demands
+    encryption gives up by itself. TLS inside PRELOGIN packets would be chosen here.
+    """
+    del client
+    return Encryption.NOT_SUPPORTED
+
+
+def build_prelogin(client: Prelogin, product_version: str) -> bytes:
+    """The answer to ``client``."""
+    options = {
+        Option.VERSION: version_bytes(product_version),
+        Option.ENCRYPTION: bytes([answer_encryption(client.encryption)]),
+        Option.INSTANCE: _INSTANCE_MATCHES,
+        Option.THREAD_ID: b"",
+        Option.MARS: _NO_MARS,
+    }
+    if client.federated_authentication:
+        options[Option.FEDERATED_AUTHENTICATION_REQUIRED] = b"\x01"
+    head, data = bytearray(), bytearray()
+    offset = _ENTRY.size * len(options) + 1
+    for option, value in options.items():
+        head += _ENTRY.pack(option, offset + len(data), len(value))
+        data += value
+    head.append(Option.TERMINATOR)
+    return bytes(head + data)
