@@ -645,6 +645,7 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "JSON text is not properly formatted. Unexpected character '%1' is found at position %2.",
     ),
     10713: (15, "A MERGE statement must be terminated by a semi-colon (;)."),
+    295: (16, "Conversion failed when converting character string to smalldatetime data type."),
     50000: (16, "%1"),
 }
 
