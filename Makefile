@@ -1,0 +1,36 @@
+# Every target sets up what it needs: see scripts/bootstrap.sh.
+
+VENV ?= .venv
+# The interpreter; empty means the newest from 3.11 on.
+PYTHON ?=
+# A Django version such as 5.2, or a constraint; empty means the newest supported.
+DJANGO ?=
+# Further arguments for the program that the target runs.
+ARGS ?=
+
+export PYTHON DJANGO
+
+.PHONY: help demo test lint clean bootstrap
+.DEFAULT_GOAL := help
+
+help: ## Show this help
+	@echo "make <target> [VENV=.venv] [PYTHON=python3.13] [DJANGO=5.2] [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: bootstrap ## Serve the demo on the embedded server, or on the one MSSQL_HOST names
+	@$(VENV)/bin/python -m demo_asgi $(ARGS)
+
+test: bootstrap ## Run the tests
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: bootstrap ## Check style, format and types
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
+
+clean: ## Remove environments, caches and build results
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bootstrap:
+	@sh scripts/bootstrap.sh $(VENV)
