@@ -116,7 +116,7 @@ class TdsConnection:
         self._settings = settings
         self._messages = MessageReader(reader)
         self._stream = writer
-        self._packets = PacketWriter(writer.transport)
+        self._packets = PacketWriter(writer.transport, self._count_sent)
         self._tokens = self._new_tokens(Dialect())
         self._peer = _address(writer)
         self._login = LoginRequest()
@@ -318,10 +318,7 @@ class TdsConnection:
             self._send_failure(refusal)
         else:
             await self._answer(request, reply)
-        if self._hung_up:
-            raise _HungUp
-        self.state = State.READY
-        if self._close_after_reply:
+        if self._hung_up or self._close_after_reply:
             raise _HungUp
 
     def _reset(self, status: int, reply: Reply) -> None:
@@ -412,7 +409,7 @@ class TdsConnection:
                 return True
             reply.add(events)
             steps += 1
-            if self._send_full_packets() or steps % _INLINE_STEPS == 0:
+            if self._packets.send_full_packets() or steps % _INLINE_STEPS == 0:
                 await self._give_way()
                 if self.state is not State.RUNNING or self._hung_up:
                     return False
@@ -523,16 +520,10 @@ class TdsConnection:
         self._end_message()
 
     def _end_message(self) -> None:
-        sent = self._packets.bytes_sent
+        """Send the rest of the reply; whoever sees it also sees the state it leaves."""
+        if self.state in (State.RUNNING, State.ATTENTION):
+            self.state = State.READY
         self._packets.end_message()
-        self._count_sent(sent)
-
-    def _send_full_packets(self) -> bool:
-        sent = self._packets.bytes_sent
-        flushed = self._packets.send_full_packets()
-        if flushed:
-            self._count_sent(sent)
-        return flushed
 
     def _count(self, message: ClientMessage) -> None:
         name = message_name(message)
@@ -540,10 +531,9 @@ class TdsConnection:
             counters.count_message(name)
             counters.bytes_received += message.size
 
-    def _count_sent(self, before: int) -> None:
-        sent = self._packets.bytes_sent - before
-        self.counters.bytes_sent += sent
-        self._settings.totals.bytes_sent += sent
+    def _count_sent(self, size: int) -> None:
+        self.counters.bytes_sent += size
+        self._settings.totals.bytes_sent += size
 
     # --- the end -------------------------------------------------------------------
 

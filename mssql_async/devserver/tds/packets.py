@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 HEADER_SIZE = 8
@@ -139,14 +140,17 @@ class PacketWriter:
 
     Tokens are appended to :attr:`buffer`; :meth:`send_full_packets` lets long replies
     flow, :meth:`end_message` sends what is left with the end-of-message bit.
+    ``on_send`` is told the number of bytes before they can reach the client.
     """
 
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
+    def __init__(
+        self, transport: asyncio.WriteTransport, on_send: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._transport = transport
+        self._on_send = on_send
         self.buffer = bytearray()
         self.packet_size = DEFAULT_PACKET_SIZE
         self.spid = 0
-        self.bytes_sent = 0
         self._number = 1
 
     def send_full_packets(self) -> bool:
@@ -187,7 +191,7 @@ class PacketWriter:
     def _send(self, data: bytes) -> None:
         # Writing to a lost connection would only make asyncio complain in the log.
         if not self._transport.is_closing():
-            self.bytes_sent += len(data)
+            self._on_send(len(data))
             self._transport.write(data)
 
 
