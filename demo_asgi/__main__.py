@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # process without the `finally` blocks that end the child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo_asgi.settings")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "demo_asgi.settings"
     try:
         if arguments[:1] == ["manage"]:
             return manage(arguments[1:])

@@ -8,6 +8,7 @@ parent was killed, so that the child never outlives it.
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def main() -> None:
     from mssql_async.devserver import DevServer
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with DevServer() as server:
+    # Other users of this machine can reach the port, but not the ledger.
+    with DevServer(password=secrets.token_urlsafe(24)) as server:
         print(
             json.dumps(
                 {
