@@ -405,6 +405,10 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "ORDER BY items must appear in the select list if the statement "
         "contains a UNION, INTERSECT or EXCEPT operator.",
     ),
+    107: (
+        15,
+        "The column prefix '%1' does not match with a table name or alias name used in the query.",
+    ),
     108: (
         15,
         "The ORDER BY position number %1 is out of range of the number of items "
@@ -507,6 +511,7 @@ MESSAGES: dict[int, tuple[int, str]] = {
         16,
         "Invalid operator for data type. Operator equals %1, type equals %2.",
     ),
+    447: (16, "Expression type %1 is invalid for COLLATE clause."),
     448: (
         16,
         "Invalid collation '%1'.",
@@ -646,6 +651,25 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     10713: (15, "A MERGE statement must be terminated by a semi-colon (;)."),
     295: (16, "Conversion failed when converting character string to smalldatetime data type."),
+    1023: (15, "Invalid parameter %1 specified for %2."),
+    4112: (15, "The function '%1' must have an OVER clause with ORDER BY."),
+    4113: (
+        16,
+        "The function '%1' is not a valid windowing function, and cannot be used with "
+        "the OVER clause.",
+    ),
+    4127: (
+        16,
+        "At least one of the arguments to COALESCE must be an expression that is not the "
+        "NULL constant.",
+    ),
+    10753: (15, "The function '%1' must have an OVER clause."),
+    10759: (15, "Use of DISTINCT is not allowed with the OVER clause."),
+    10760: (
+        16,
+        "Scale argument is not valid. Valid expressions for data type %1 scale argument "
+        "are integer constants and integer constant expressions.",
+    ),
     50000: (16, "%1"),
 }
 

@@ -11,6 +11,7 @@ import decimal
 import math
 import re
 import struct
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
@@ -52,12 +53,6 @@ _FIXED_LENGTH = {Kind.CHAR, Kind.NCHAR}
 
 def _name(kind: Kind) -> str:
     return kind.value
-
-
-class DateFormat:
-    """``SET DATEFORMAT`` of the session a connection works for, set by the runtime."""
-
-    value = "mdy"
 
 
 # --- to integers --------------------------------------------------------------------------
@@ -473,9 +468,9 @@ def _to_datetime(source: SqlType, target: SqlType, style: int) -> Converter:
             return dates.zoned_text(moment - minutes * dates.MINUTE, minutes)
         return dates.moment_text(moment)
 
-    def of_string(value: str) -> str:
+    def of_string(value: str, date_format: str = "mdy") -> str:
         try:
-            parsed = dates.parse(value, style_format or DateFormat.value)
+            parsed = dates.parse(value, style_format or date_format)
         except dates.OutOfRange:
             raise out_of_range() from None
         except (ValueError, KeyError):
@@ -549,8 +544,6 @@ def _to_binary(source: SqlType, target: SqlType, style: int) -> Converter:
         return data[-limit:]
 
     def of_guid(value: str) -> bytes:
-        import uuid
-
         return cut(uuid.UUID(value).bytes_le)
 
     if source.kind is Kind.UNIQUEIDENTIFIER:
@@ -568,8 +561,6 @@ def _to_guid(source: SqlType, target: SqlType) -> Converter:
         return text[:36].upper()
 
     def of_binary(value: bytes) -> str:
-        import uuid
-
         return str(uuid.UUID(bytes_le=value[:16].ljust(16, b"\0"))).upper()
 
     return _by_family(source, target, string=of_string, binary=of_binary)
@@ -625,6 +616,11 @@ def _of_variant(target: SqlType) -> Converter:
         return converter(source, target, 0)(value)
 
     return run
+
+
+def needs_date_format(source: SqlType, target: SqlType) -> bool:
+    """Whether the converter takes the session's DATEFORMAT as its second argument."""
+    return source.kind in STRING_KINDS and target.kind in DATETIME_KINDS
 
 
 def default_style(source: SqlType) -> int:

@@ -246,7 +246,7 @@ def _time_of(match: re.Match[str]) -> tuple[int, int | None, int]:
 
 
 def _full_year(year: int, digits: int) -> int:
-    """Two digits mean 2000–2049 and 1950–1999 (two digit year cutoff 2049)."""
+    """Two digits mean 2000 to 2049 and 1950 to 1999 (two digit year cutoff 2049)."""
     if digits > 2:
         return year
     return 2000 + year if year < 50 else 1900 + year
