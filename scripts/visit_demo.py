@@ -27,8 +27,6 @@ ADDRESSES = {
     "/": "text/html",
     "/accounts/": "application/json",
     "/sync/accounts/": "application/json",
-    "/accounts/1/": "application/json",
-    "/sync/accounts/1/": "application/json",
     "/report/": "application/json",
     "/sync/report/": "application/json",
     "/feed/?after=0&limit=3": "text/event-stream",
@@ -66,6 +64,8 @@ def visit(demo: Demo) -> None:
         ask(demo, address, kind)
     before = report(demo)
     first, *others = json.loads(ask(demo, "/accounts/", "application/json"))["accounts"]
+    for twin in ("", "/sync"):
+        ask(demo, f"{twin}/accounts/{first['id']}/", "application/json")
     second = next(other for other in others if other["currency"] == first["currency"])
     for address in ("/transfers/", "/sync/transfers/"):
         order = {"from_account": first["id"], "to_account": second["id"], "amount": "0.01"}
