@@ -44,9 +44,11 @@ PATIENCE = 30
 
 @dataclass
 class Block:
-    """A step that waits: until released, or until the session is interrupted."""
+    """A step that waits: until released, and then gives ``events``, or until the session
+    is interrupted, and then gives ``last_words``."""
 
     events: Sequence[Event] = ()
+    last_words: Sequence[Event] | None = None
     entered: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     interrupted: bool = False
@@ -99,7 +101,7 @@ class FakeRun:
             self._wait(step)
             self._blocked = None
             if step.interrupted:
-                return None
+                return step.last_words
             return step.events or self._advance(may_wait=may_wait)
         return step
 
@@ -126,6 +128,7 @@ class FakeSession:
         self.runs = 0
         self.closed_runs = 0
         self.closed = threading.Event()
+        self.kill: Callable[[], None] = lambda: None
         self._spid = spid
         self._database = request.database or "master"
         self._prepared: dict[int, str] = {}
@@ -192,6 +195,9 @@ class FakeSession:
         if step is not None:
             step.interrupted = True
             step.released.set()
+
+    def when_killed(self, callback: Callable[[], None]) -> None:
+        self.kill = callback
 
     def close(self) -> None:
         self.closed.set()

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import enum
 import logging
+import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -127,6 +129,8 @@ class TdsConnection:
         self._working = False
         self._hung_up = False
         self._close_after_reply = False
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         settings.totals.connections += 1
 
     def __repr__(self) -> str:
@@ -155,7 +159,22 @@ class TdsConnection:
         did. Call it on the event loop."""
         self._interrupt()
         self._hung_up = True
-        self._stream.transport.abort()
+        transport = self._stream.transport
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            # A forked child of the server's process may hold the socket open too: only a
+            # shutdown tells the client, and tells it at once.
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+        transport.abort()
+
+    def _abort_from_anywhere(self) -> None:
+        """What the engine calls when it kills the session, on the loop or on a worker."""
+        if threading.get_ident() == self._thread:
+            self.abort()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is this
+                self._loop.call_soon_threadsafe(self.abort)
 
     async def serve(self) -> None:
         try:
@@ -203,6 +222,7 @@ class TdsConnection:
         self._session = session
         self._settings.totals.logins += 1
         self.counters.logins += 1
+        session.when_killed(self._abort_from_anywhere)
         self._welcome(login, session)
         self.state = State.READY
         return True
@@ -245,7 +265,7 @@ class TdsConnection:
         if login.attaches_database:
             raise NotSupportedByStandIn("AttachDBFilename")
         try:
-            return await asyncio.get_running_loop().run_in_executor(
+            return await self._loop.run_in_executor(
                 self._settings.workers, self._settings.engine.login, login.request
             )
         except SqlError:
@@ -430,7 +450,7 @@ class TdsConnection:
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         """Do what may block on a worker thread, and listen to the client meanwhile."""
-        future = asyncio.get_running_loop().run_in_executor(self._settings.workers, work)
+        future = self._loop.run_in_executor(self._settings.workers, work)
         self._working = True
         try:
             return await self._while_listening(future)
@@ -552,8 +572,6 @@ class TdsConnection:
             self._session = None
         transport = self._stream.transport
         with contextlib.suppress(OSError, TimeoutError):
-            # A forked child of the server's process may hold the socket open too:
-            # only a shutdown tells the client.
             if transport.can_write_eof():
                 transport.write_eof()
             self._stream.close()
@@ -563,7 +581,7 @@ class TdsConnection:
 
     async def _close_session(self, session: Session) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._settings.workers, session.close)
+            await self._loop.run_in_executor(self._settings.workers, session.close)
         except RuntimeError:
             # At interpreter shutdown there are no worker threads any more.
             session.close()
