@@ -651,7 +651,6 @@ MESSAGES: dict[int, tuple[int, str]] = {
     ),
     10713: (15, "A MERGE statement must be terminated by a semi-colon (;)."),
     295: (16, "Conversion failed when converting character string to smalldatetime data type."),
-    1023: (15, "Invalid parameter %1 specified for %2."),
     4112: (15, "The function '%1' must have an OVER clause with ORDER BY."),
     4113: (
         16,
@@ -670,6 +669,29 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "Scale argument is not valid. Valid expressions for data type %1 scale argument "
         "are integer constants and integer constant expressions.",
     ),
+    536: (16, "Invalid length parameter passed to the RIGHT function."),
+    6522: (
+        16,
+        "A .NET Framework error occurred during execution of user-defined routine or "
+        'aggregate "%1": %2',
+    ),
+    9828: (
+        16,
+        "The second and third arguments of the TRANSLATE built-in function must contain "
+        "an equal number of characters.",
+    ),
+    13623: (16, "Scalar value cannot be found in the specified JSON path."),
+    13624: (16, "Object or array cannot be found in the specified JSON path."),
+    13625: (16, "String value in the specified JSON path would be truncated."),
+    289: (
+        16,
+        "Cannot construct data type %1, some of the arguments have values which are not valid.",
+    ),
+    9812: (16, "The timezone provided to builtin function %1 is invalid."),
+    9820: (16, "The time zone parameter '%1' provided to AT TIME ZONE clause is invalid."),
+    1014: (15, "A TOP or FETCH clause contains an invalid value."),
+    10742: (15, "The offset specified in a OFFSET clause may not be negative."),
+    10743: (15, "The number of rows provided for a FETCH clause must be greater then zero."),
     50000: (16, "%1"),
 }
 

@@ -5,7 +5,7 @@ Source: T-SQL reference, "Expressions", "Operators", "CASE", "COLLATE", "LIKE", 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -103,7 +103,7 @@ class Expressions:
 
     def scalar(self, node: exp.Expression, names: Names) -> Typed:
         """An expression."""
-        handler = _SCALARS.get(type(node))
+        handler = self._SCALARS.get(type(node))
         if handler is not None:
             return handler(self, node, names)
         if isinstance(node, nodes.PREDICATES):
@@ -498,6 +498,28 @@ class Expressions:
 
         return functions.compile_call(self, node, names)
 
+    #: How each node is compiled.
+    _SCALARS: ClassVar[dict[type[exp.Expr], Callable[[Any, Any, Names], Typed]]] = {
+        exp.Literal: _literal,
+        exp.National: _national,
+        exp.HexString: _hex,
+        exp.Null: _null,
+        exp.Paren: _paren,
+        exp.Parameter: _parameter,
+        exp.SessionParameter: _session_parameter,
+        exp.Column: _column,
+        exp.Collate: _collate,
+        exp.AtTimeZone: _at_time_zone,
+        exp.Subquery: _subquery,
+        exp.Neg: _negative,
+        exp.BitwiseNot: _complement,
+        exp.Case: _case,
+        nodes.Convert: _convert,
+        nodes.Call: _call,
+        **dict.fromkeys(_ARITHMETIC, _arithmetic),
+        **dict.fromkeys(_BITWISE, _bitwise),
+    }
+
     def scalars(self, values: Sequence[exp.Expression], names: Names) -> list[Typed]:
         return [self.scalar(value, names) for value in values]
 
@@ -506,7 +528,13 @@ def _near(node: exp.Expr) -> str:
     comparison = _COMPARISONS.get(type(node))
     if comparison is not None:
         return comparison[0]
-    words = {exp.And: "AND", exp.Or: "OR", exp.Not: "NOT", exp.In: "IN", exp.Like: "LIKE"}
+    words: dict[type[exp.Expr], str] = {
+        exp.And: "AND",
+        exp.Or: "OR",
+        exp.Not: "NOT",
+        exp.In: "IN",
+        exp.Like: "LIKE",
+    }
     return words.get(type(node), type(node).__name__.upper())
 
 
@@ -613,24 +641,3 @@ def _styled(source: SqlType, to: SqlType) -> bool:
 
 
 TRUE = Typed("1", BIT, nullable=False)
-
-_SCALARS = {
-    exp.Literal: Expressions._literal,
-    exp.National: Expressions._national,
-    exp.HexString: Expressions._hex,
-    exp.Null: Expressions._null,
-    exp.Paren: Expressions._paren,
-    exp.Parameter: Expressions._parameter,
-    exp.SessionParameter: Expressions._session_parameter,
-    exp.Column: Expressions._column,
-    exp.Collate: Expressions._collate,
-    exp.AtTimeZone: Expressions._at_time_zone,
-    exp.Subquery: Expressions._subquery,
-    exp.Neg: Expressions._negative,
-    exp.BitwiseNot: Expressions._complement,
-    exp.Case: Expressions._case,
-    nodes.Convert: Expressions._convert,
-    nodes.Call: Expressions._call,
-    **dict.fromkeys(_ARITHMETIC, Expressions._arithmetic),
-    **dict.fromkeys(_BITWISE, Expressions._bitwise),
-}

@@ -65,10 +65,8 @@ def _sign(call: CallSite) -> Typed:
             f"ts_dec_sign({value.sql}, {value.type.scale})", value.type, nullable=value.nullable
         )
     sql = f"sign({value.sql})"
-    if value.type.kind in FLOAT_KINDS:
-        sql = f"CAST({sql} AS REAL)"
-    else:
-        sql = f"CAST({sql} AS INTEGER)"
+    to = "REAL" if value.type.kind in FLOAT_KINDS else "INTEGER"
+    sql = f"CAST({sql} AS {to})"
     return Typed(sql, value.type, nullable=value.nullable)
 
 
