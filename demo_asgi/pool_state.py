@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from typing import Any
 
 
@@ -13,15 +12,10 @@ def pool_state() -> list[dict[str, Any]]:
     The pages draw a meter from ``in_use``, ``idle`` and ``max_size`` and list the rest.
     What the server said about a failed connect is for its log, not for every visitor.
     """
-    try:
-        snapshot = importlib.import_module("mssql_async.statistics").snapshot
-    except ModuleNotFoundError:
-        snapshot = importlib.import_module("mssql_async.pool.registry").pool_statistics
-    return [
-        {name: value for name, value in _as_dict(pool).items() if name != "last_connect_error"}
-        for pool in snapshot()
-    ]
+    # Imported late: it loads the ODBC driver manager, whose absence Django's start explains.
+    from mssql_async.pool.registry import pool_statistics
 
-
-def _as_dict(pool: Any) -> dict[str, Any]:
-    return dataclasses.asdict(pool) if dataclasses.is_dataclass(pool) else dict(pool)
+    states = [dataclasses.asdict(pool) for pool in pool_statistics()]
+    for state in states:
+        del state["last_connect_error"]
+    return states
