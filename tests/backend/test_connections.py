@@ -1,0 +1,302 @@
+"""What the server sees of the backend: logins, messages and what a session was left with."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyodbc
+import pytest
+from django.db import InterfaceError, OperationalError
+from django.db.utils import ProgrammingError
+
+from mssql_async.base import DatabaseWrapper
+from mssql_async.devserver import DevServer
+from mssql_async.errors import PoolTimeout
+from mssql_async.pool.registry import pool_statistics
+from mssql_async.session import LeasedConnection
+
+from .conftest import wrapper_for
+
+
+def ask(wrapper: DatabaseWrapper, sql: str, params: list[Any] | None = None) -> Any:
+    with wrapper.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchone()
+
+
+def do(wrapper: DatabaseWrapper, sql: str) -> None:
+    with wrapper.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def messages_of(server: DevServer, work: Callable[[], Any]) -> dict[str, int]:
+    """How many messages of each kind ``work`` sends."""
+    server.reset_counters()
+    work()
+    return dict(server.counters.messages)
+
+
+class TestPooling:
+    def test_a_hundred_requests_log_in_once(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        for _ in range(100):
+            assert ask(wrapper, "SELECT 1") == (1,)
+            wrapper.close_if_unusable_or_obsolete()
+        assert server.counters.logins == 1
+
+    def test_threads_share_the_connections(self, server: DevServer) -> None:
+        def request() -> None:
+            own = wrapper_for(server)
+            ask(own, "SELECT 1")
+            own.close()
+
+        for _ in range(10):
+            thread = threading.Thread(target=request)
+            thread.start()
+            thread.join()
+        assert server.counters.logins == 1
+
+    def test_without_pooling_every_request_logs_in_and_really_closes(
+        self, server: DevServer, wrapper: DatabaseWrapper, settings: Any
+    ) -> None:
+        settings.DATABASE_CONNECTION_POOLING = False
+        for _ in range(3):
+            ask(wrapper, "SELECT 1")
+            wrapper.close_if_unusable_or_obsolete()
+        assert server.counters.logins == 3
+
+    def test_the_request_that_finds_the_pool_exhausted_is_told_the_numbers(
+        self, server: DevServer
+    ) -> None:
+        pool = {"max_size": 1, "acquire_timeout": 0.05}
+        holder = wrapper_for(server, OPTIONS={"pool": pool})
+        ask(holder, "SELECT 1")
+        with pytest.raises(PoolTimeout, match=r"size 1 of 1, in use 1, idle 0"):
+            ask(wrapper_for(server, OPTIONS={"pool": pool}), "SELECT 1")
+        holder.close()
+
+    def test_a_wrapper_that_is_collected_gives_its_place_back(self, server: DevServer) -> None:
+        pool = {"max_size": 1, "acquire_timeout": 5}
+        forgotten = wrapper_for(server, OPTIONS={"pool": pool})
+        forgotten.connect()
+        forgotten.connection = None  # as when a thread dies with its wrapper
+        assert ask(wrapper_for(server, OPTIONS={"pool": pool}), "SELECT 1") == (1,)
+        assert server.counters.logins == 2
+
+    def test_a_cursor_kept_beyond_its_request_is_refused(self, wrapper: DatabaseWrapper) -> None:
+        wrapper.ensure_connection()
+        lease: LeasedConnection = wrapper.connection
+        cursor = lease.cursor()
+        wrapper.close()
+        with pytest.raises(pyodbc.ProgrammingError, match="lease is released"):
+            cursor.execute("SELECT 1")
+
+
+class TestRoundTrips:
+    def test_a_query_without_parameters_is_one_message(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        ask(wrapper, "SELECT 1")
+        assert messages_of(server, lambda: ask(wrapper, "SELECT 1")) == {"batch": 1}
+
+    def test_a_lease_inside_the_window_costs_nothing(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        long_window = wrapper_for(server, OPTIONS={"pool": {"health_check_window": 600}})
+        ask(long_window, "SELECT 1")
+        long_window.close()
+        assert messages_of(server, lambda: ask(long_window, "SELECT 1")) == {"batch": 1}
+        long_window.close()
+
+    def test_a_lease_past_the_window_costs_one_message_that_resets_and_proves(
+        self, server: DevServer
+    ) -> None:
+        no_window = wrapper_for(server, OPTIONS={"pool": {"health_check_window": 0}})
+        ask(no_window, "SELECT 1")
+        no_window.close()
+        assert messages_of(server, lambda: ask(no_window, "SELECT 1")) == {
+            "batch+reset": 1,
+            "batch": 1,
+        }
+        no_window.close()
+
+    def test_atomic_with_two_statements_is_begin_statements_commit(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        ask(wrapper, "SELECT 1")
+
+        def work() -> None:
+            wrapper.set_autocommit(False)
+            ask(wrapper, "SELECT 1")
+            ask(wrapper, "SELECT 2")
+            wrapper.commit()
+            wrapper.set_autocommit(True)
+
+        assert messages_of(server, work) == {"tran.begin": 1, "batch": 2, "tran.commit": 1}
+
+    def test_a_transaction_without_a_statement_sends_nothing(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        ask(wrapper, "SELECT 1")
+
+        def work() -> None:
+            wrapper.set_autocommit(False)
+            wrapper.commit()
+            wrapper.set_autocommit(True)
+
+        assert messages_of(server, work) == {}
+
+
+class TestProof:
+    def test_a_session_killed_between_two_requests_is_replaced_unseen(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        (victim,) = ask(wrapper, "SELECT @@SPID")
+        wrapper.close()
+        do(wrapper_for(server, NAME="master"), f"KILL {victim}")
+        (spid,) = ask(wrapper, "SELECT @@SPID")
+        assert spid != victim
+
+    def test_a_session_killed_during_a_request_fails_that_request_and_no_other(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        (victim,) = ask(wrapper, "SELECT @@SPID")
+        do(wrapper_for(server, NAME="master"), f"KILL {victim}")
+        with pytest.raises(OperationalError):
+            ask(wrapper, "SELECT 1")
+        wrapper.close_if_unusable_or_obsolete()
+        assert ask(wrapper, "SELECT 1") == (1,)
+
+
+#: SQL that changes a session -> SQL that shows it.
+BLEEDS = {
+    "SET DATEFIRST 3": "SELECT @@DATEFIRST",
+    "SET LOCK_TIMEOUT 1234": "SELECT @@LOCK_TIMEOUT",
+    "SET LANGUAGE Deutsch": "SELECT @@LANGUAGE",
+    "BEGIN TRANSACTION": "SELECT @@TRANCOUNT",
+    "USE master": "SELECT DB_NAME()",
+    "CREATE TABLE #mine (a int)": "SELECT OBJECT_ID('tempdb..#mine')",
+    "EXEC sp_set_session_context 'who', 'me'": "SELECT SESSION_CONTEXT(N'who')",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE": (
+        "SELECT transaction_isolation_level FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
+    ),
+}
+
+
+class TestNothingBleeds:
+    @pytest.mark.parametrize("change", BLEEDS)
+    def test_what_one_request_changed_the_next_does_not_see(
+        self, server: DevServer, wrapper: DatabaseWrapper, change: str
+    ) -> None:
+        before = ask(wrapper, BLEEDS[change])
+        (spid,) = ask(wrapper, "SELECT @@SPID")
+        do(wrapper, change)
+        assert ask(wrapper, BLEEDS[change]) != before
+        wrapper.close()
+        assert ask(wrapper, "SELECT @@SPID") == (spid,)
+        assert ask(wrapper, BLEEDS[change]) == before
+
+    def test_a_lease_that_forgot_to_say_it_is_dirty_would_bleed(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        """The positive control of the test above."""
+        ask(wrapper, "SELECT 1")
+        do(wrapper, "SET DATEFIRST 3")
+        wrapper.connection._dirty = False
+        wrapper.close()
+        assert ask(wrapper, "SELECT @@DATEFIRST") == (3,)
+
+    def test_a_transaction_left_open_is_rolled_back_when_the_request_ends(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        do(wrapper, "CREATE TABLE ledger (id int)")
+        wrapper.set_autocommit(False)
+        do(wrapper, "INSERT INTO ledger VALUES (1)")
+        wrapper.close()
+        wrapper.ensure_connection()
+        assert ask(wrapper, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    def test_rows_left_unread_do_not_reach_the_next_request(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        cursor = wrapper.cursor()
+        cursor.execute("SELECT 1 UNION ALL SELECT 2; SELECT 3")
+        wrapper.close()
+        assert ask(wrapper, "SELECT 4") == (4,)
+        assert server.counters.logins == 1
+
+
+class TestErrors:
+    def test_a_wrong_password_is_one_clear_error_without_the_password(
+        self, server: DevServer
+    ) -> None:
+        with pytest.raises(InterfaceError) as raised:
+            wrapper_for(server, PASSWORD="hunter2!").ensure_connection()
+        state, text = raised.value.args
+        assert state == "28000"
+        assert "Login failed for user 'sa'" in text
+        assert "Check USER and PASSWORD" in text
+        assert "hunter2" not in "".join(map(str, _chain(raised.value)))
+
+    def test_a_missing_database_is_named(self, server: DevServer) -> None:
+        with pytest.raises((InterfaceError, ProgrammingError, OperationalError)) as raised:
+            wrapper_for(server, NAME="nowhere").ensure_connection()
+        text = raised.value.args[1]
+        assert 'Cannot open database "nowhere"' in text
+        assert "Check NAME" in text
+
+    def test_a_closed_port_is_named_at_once(self, server: DevServer) -> None:
+        closed = server.port
+        server.close()
+        with pytest.raises(OperationalError) as raised:
+            wrapper_for(server, PORT=str(closed)).ensure_connection()
+        assert raised.value.args[0] == "08001"
+        assert f"Nothing listens on port {closed}" in raised.value.args[1]
+        assert "Check HOST and PORT" in raised.value.args[1]
+
+    def test_an_unknown_host_is_named_at_once(self, server: DevServer) -> None:
+        with pytest.raises(OperationalError, match=r"'no\.such\.host\.invalid' has no address"):
+            wrapper_for(server, HOST="no.such.host.invalid").ensure_connection()
+
+    def test_no_repr_and_no_statistics_show_a_secret(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        ask(wrapper, "SELECT 1")
+        parameters = wrapper._connect_parameters(wrapper.get_connection_params())
+        shown = f"{wrapper.connection!r} {parameters!r} {pool_statistics()!r}"
+        assert server.password not in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+class TestFork:
+    def test_a_forked_child_starts_empty_and_leaves_the_parents_connection_alone(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        parent = ask(wrapper, "SELECT @@SPID")
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            answer = "failed"
+            try:
+                (spid,) = ask(wrapper, "SELECT @@SPID")
+                answer = str(spid)
+            finally:
+                os.write(write, answer.encode())
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            assert int(pipe.read()) != parent[0]
+        os.waitpid(child, 0)
+        assert ask(wrapper, "SELECT @@SPID") == parent
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
