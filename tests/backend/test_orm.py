@@ -228,8 +228,7 @@ class TestConstraints:
 
     def test_a_missing_value_is_refused(self, author: Author) -> None:
         with pytest.raises(IntegrityError, match="515"), transaction.atomic():
-            Book.objects.filter(pk__gt=0).update(title=None)
-            Book.objects.create(title=None, author=author, price=1)
+            Author.objects.filter(pk=author.pk).update(name=None)
 
 
 class TestTransactions:
