@@ -23,6 +23,7 @@ PRELOGIN = bytes.fromhex(
     "0000000000"
 )
 NO_TRANSACTION = b"\x00" * 8
+CANCELLED_DONE = ("done", 0x02, 0, 0)
 ATTENTION_DONE = ("done", 0x20, 0, 0)
 
 

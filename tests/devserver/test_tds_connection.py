@@ -31,6 +31,7 @@ from mssql_async.devserver.tds.packets import PacketType, Status
 from .fake_engine import PATIENCE, Block, FakeEngine, FakeSession, result
 from .raw_client import (
     ATTENTION_DONE,
+    CANCELLED_DONE,
     NO_TRANSACTION,
     PRELOGIN,
     RawClient,
@@ -268,6 +269,18 @@ def test_several_calls_in_one_message_have_one_reply(client: RawClient) -> None:
     ]
 
 
+def test_output_parameters_follow_the_return_status(client: RawClient) -> None:
+    text = b"\x00\x00\xe7\x40\x00\x09\x04\xd0\x00\x34" + struct.pack("<H", 2) + b"x\x00"
+    name = b"\x03" + "@n1".encode("utf-16-le")
+    number = name + b"\x01" + bytes.fromhex("26040407000000")
+    client.send(PacketType.RPC, all_headers() + b"\xff\xff\x0a\x00\x00\x00" + text * 2 + number)
+    assert client.tokens()[-3:] == [
+        ("status", 0),
+        ("output", 2, "@n1", t.INT, 7),
+        ("doneproc", 0, Command.EXECUTE, 0),
+    ]
+
+
 def test_an_ignored_message_is_only_answered_with_a_failed_done(
     client: RawClient, engine: FakeEngine
 ) -> None:
@@ -442,7 +455,7 @@ def test_an_attention_stops_the_running_request_at_once(
     assert block.entered.wait(PATIENCE)
     assert [session.state for session in server.sessions()] == ["running"]
     client.send(PacketType.ATTENTION)
-    assert client.tokens() == [ATTENTION_DONE]
+    assert client.tokens() == [CANCELLED_DONE, ATTENTION_DONE]
     assert block.interrupted
     assert alive(client)
     assert [session.state for session in server.sessions()] == ["ready"]
@@ -514,7 +527,12 @@ def test_an_attention_stops_all_calls_of_its_message(client: RawClient, engine: 
     client.send(PacketType.RPC, all_headers() + b"\xff".join([UNPREPARE, wait, UNPREPARE]))
     assert block.entered.wait(PATIENCE)
     client.send(PacketType.ATTENTION)
-    assert client.tokens() == [("status", 0), ("doneproc", 1, Command.EXECUTE, 0), ATTENTION_DONE]
+    assert client.tokens() == [
+        ("status", 0),
+        ("doneproc", 1, Command.EXECUTE, 0),
+        CANCELLED_DONE,
+        ATTENTION_DONE,
+    ]
     assert len(engine.session.requests) == 2
 
 
@@ -529,7 +547,11 @@ def test_what_a_cancelled_request_did_to_the_session_is_still_told(
     client.send(PacketType.SQL_BATCH, batch("wait", descriptor))
     assert block.entered.wait(PATIENCE)
     client.send(PacketType.ATTENTION)
-    assert client.tokens() == [("env", 10, b"", descriptor), ATTENTION_DONE]
+    assert client.tokens() == [
+        ("env", 10, b"", descriptor),
+        CANCELLED_DONE,
+        ATTENTION_DONE,
+    ]
     assert alive(client)
 
 
@@ -539,7 +561,7 @@ def test_two_attentions_are_acknowledged_twice(client: RawClient, engine: FakeEn
     client.send(PacketType.SQL_BATCH, batch("wait"))
     assert block.entered.wait(PATIENCE)
     client.socket.sendall(packet(PacketType.ATTENTION) * 2)
-    assert client.tokens() == [ATTENTION_DONE]
+    assert client.tokens() == [CANCELLED_DONE, ATTENTION_DONE]
     assert client.tokens() == [ATTENTION_DONE]
     assert alive(client)
 

@@ -178,6 +178,7 @@ def test_an_interrupted_reply_ends_in_the_acknowledgement() -> None:
     assert writing.tokens()[2:] == [
         ("done", MORE | COUNT, Command.SELECT, 1),
         ("env", 10, b"", DESCRIPTOR),
+        ("done", ERROR, 0, 0),
         ("done", ATTENTION, 0, 0),
     ]
 

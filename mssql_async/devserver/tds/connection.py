@@ -303,7 +303,7 @@ class TdsConnection:
     async def _handle(self, message: ClientMessage) -> None:
         if message.type is PacketType.ATTENTION:
             # The request it was meant for has ended, or there was none: only acknowledge.
-            self._begin_reply().end_interrupted()
+            self._begin_reply().acknowledge_attention()
             self._end_message()
             return
         if message.type not in _REQUEST_TYPES:

@@ -93,10 +93,18 @@ class Reply:
         self._tokens.done(Token.DONE_PROCEDURE, status, Command.EXECUTE)
 
     def end_interrupted(self) -> None:
-        """Acknowledge an attention as the reply's last token (2.2.1.7)."""
+        """The request was cut short: a failed DONE, then the attention's acknowledgement.
+
+        MS-TDS (4.19.2) leaves the first one to the server; without it Microsoft's driver
+        takes a cancelled statement for one that succeeded.
+        """
         if self._held is not None:
             self._release(_MORE)
-        self._failed = False
+        self._tokens.done(Token.DONE, self._status(failed=True))
+        self.acknowledge_attention()
+
+    def acknowledge_attention(self) -> None:
+        """DONE with the attention bit, the last token of its reply (2.2.1.7)."""
         self._tokens.done(Token.DONE, self._status(failed=False) | _ATTENTION)
 
     def reset_acknowledged(self) -> None:
