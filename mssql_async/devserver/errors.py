@@ -692,6 +692,33 @@ MESSAGES: dict[int, tuple[int, str]] = {
     1014: (15, "A TOP or FETCH clause contains an invalid value."),
     10742: (15, "The offset specified in a OFFSET clause may not be negative."),
     10743: (15, "The number of rows provided for a FETCH clause must be greater then zero."),
+    4199: (16, "Argument value 0 is invalid for argument 3 of generate_series function."),
+    164: (
+        15,
+        "Each GROUP BY expression must contain at least one column that is not an outer reference.",
+    ),
+    252: (
+        16,
+        "Recursive common table expression '%1' does not contain a top-level UNION ALL operator.",
+    ),
+    259: (16, "Ad hoc updates to system catalogs are not allowed."),
+    263: (16, "Must specify table to select from."),
+    273: (
+        16,
+        "Cannot insert an explicit value into a timestamp column. Use INSERT with a "
+        "column list to exclude the timestamp column, or insert a DEFAULT into the timestamp column.",
+    ),
+    339: (16, "DEFAULT or NULL are not allowed as explicit identity values."),
+    4429: (
+        16,
+        "View or function '%1' contains a self-reference. Views or functions cannot "
+        "reference themselves directly or indirectly.",
+    ),
+    10709: (
+        16,
+        "The number of columns for each row in a table value constructor must be the same.",
+    ),
+    10741: (15, "A TOP can not be used in the same query or sub-query as a OFFSET."),
     50000: (16, "%1"),
 }
 

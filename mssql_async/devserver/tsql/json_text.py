@@ -302,3 +302,17 @@ def opened(text: str | None, path_text: str | None) -> str:
             shown = scalar(text, member)
         rows.append([str(key), shown, _TYPES[member.kind]])
     return json.dumps(rows, ensure_ascii=False)
+
+
+def opened_rows(text: str | None, path_text: str | None) -> str:
+    """The rows of OPENJSON … WITH: the members of an array, or one object, as text."""
+    if text is None:
+        return "[]"
+    path = parse_path(path_text or "$")
+    found = find(text, path)
+    if found is None or found.kind not in ("object", "array"):
+        if found is None and path.strict:
+            raise error(13608)
+        return "[]"
+    places = [found] if found.kind == "object" else [m for _, m in members(text, found)]
+    return json.dumps([text[place.start : place.end] for place in places], ensure_ascii=False)

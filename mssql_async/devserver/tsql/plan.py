@@ -32,7 +32,14 @@ class SystemRowsBind:
     view: str
 
 
-Bind = VariableBind | SystemRowsBind
+@dataclass(frozen=True, slots=True)
+class OutputBind:
+    """Bind column ``position`` (0-based) of a row that OUTPUT … INTO stores."""
+
+    position: int
+
+
+Bind = VariableBind | SystemRowsBind | OutputBind
 
 
 class LockIntent(enum.Enum):
@@ -49,6 +56,16 @@ class LockIntent(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class OutputInto:
+    """Where OUTPUT … INTO puts its rows: run ``sql`` once for each row that the DML's SQL
+    returns, with :class:`OutputBind` filled from that row; the client gets no rows."""
+
+    sql: str
+    binds: tuple[Bind, ...]
+    target: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled statement.
 
@@ -56,7 +73,8 @@ class Plan:
     there is no result set. ``assigns`` names the variables that ``SELECT @x = …`` sets
     from each row's values, in order (then nothing is sent). ``into`` is the table that
     ``SELECT … INTO`` creates from ``columns`` and fills. ``target`` is the DML target.
-    For DML with OUTPUT, running ``sql`` returns the rows of ``columns``.
+    For DML with OUTPUT, running ``sql`` returns the rows of ``columns``; with
+    ``output_into`` its rows go to a table and ``columns`` is empty.
     """
 
     sql: str
@@ -68,6 +86,7 @@ class Plan:
     assigns: tuple[str, ...] = ()
     into: ObjectName | None = None
     uses_system_views: bool = False
+    output_into: OutputInto | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import SqlError, error
-from ..sqltypes import DATETIME_KINDS, STRING_KINDS, Collation, Kind, StorageValue
+from ..sqltypes import DATETIME_KINDS, STRING_KINDS, Collation, Kind, SqlType, StorageValue
 from . import (
     conversions,
     dates,
@@ -241,7 +241,7 @@ def _converter(key: str) -> tuple[conversions.Converter, bool]:
     return found, dated
 
 
-def _utf8_type(text: str):  # type: ignore[no-untyped-def]
+def _utf8_type(text: str) -> SqlType:
     if text.endswith("~utf8"):
         return type_named(text[:-5]).with_collation("LATIN1_GENERAL_100_CI_AS_SC_UTF8")
     return type_named(text)
@@ -266,10 +266,7 @@ _INTEGERS = {
 #: Functions of their arguments alone: name -> function and number of arguments.
 _PURE: dict[str, tuple[Function, int]] = {
     **{
-        name: (
-            runtime_math.integer_check(*conversions.INTEGER_RANGES[kind], kind.value),  # type: ignore[dict-item]
-            1,
-        )
+        name: (runtime_math.integer_check(*conversions.INTEGER_RANGES[kind], kind.value), 1)
         for name, kind in _INTEGERS.items()
     },
     **{f"ts_{name}": (found, -1) for name, found in runtime_math.FLOAT_FUNCTIONS.items()},
@@ -340,6 +337,9 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_json_string": (json_text.escaped, 1),
     "ts_json_number": (json_text.number, 1),
     "ts_openjson": (json_text.opened, 2),
+    "ts_openjson_rows": (json_text.opened_rows, 2),
+    "ts_string_split": (runtime_text.string_split, 2),
+    "ts_series": (runtime_math.series, 3),
 }
 _TAKES_NULL = frozenset(
     {
@@ -351,6 +351,7 @@ _TAKES_NULL = frozenset(
         "ts_json_array",
         "ts_json_object",
         "ts_openjson",
+        "ts_openjson_rows",
         *_INTEGERS,
     }
 )

@@ -134,7 +134,7 @@ def _of_day(hour: int, minute: int, second: int, fraction: int, scale: int) -> i
         hour * dates.HOUR
         + minute * dates.MINUTE
         + second * dates.SECOND
-        + fraction * 10 ** (7 - scale)
+        + fraction * int(10 ** (7 - scale))
     )
 
 
@@ -191,9 +191,10 @@ def at_time_zone(text: str, zone: str, has_offset: int) -> str:
     found = _zone(zone)
     moment = dates.ticks(text)
     seconds = moment // dates.SECOND
-    reference = dt.datetime(1, 1, 1) + dt.timedelta(seconds=seconds - dates.DAY // dates.SECOND)
+    since = dt.timedelta(seconds=seconds - dates.DAY // dates.SECOND)
+    reference = dt.datetime(1, 1, 1, tzinfo=dt.UTC) + since
     if has_offset:
-        aware = reference.replace(tzinfo=dt.UTC).astimezone(found)
+        aware = reference.astimezone(found)
         minutes = int((aware.utcoffset() or dt.timedelta()).total_seconds()) // 60
         return dates.zoned_text(moment, minutes)
     aware = reference.replace(tzinfo=found)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import decimal
+import json
 import math
 import random
 from collections.abc import Callable
 from decimal import Decimal
 
 from ..errors import error
+from ..sqltypes import StorageValue
 from . import decimals
 
 _RANDOM = random.Random()  # noqa: S311  (RAND is no secret)
 
 
-def integer_check(low: int, high: int, name: str) -> Callable[[object], object]:
+def integer_check(low: int, high: int, name: str) -> Callable[..., StorageValue]:
     """Error 8115 for what an integer type cannot hold. SQLite turns a 64-bit overflow into
     a float."""
 
-    def check(value: object) -> object:
+    def check(value: StorageValue) -> StorageValue:
         if isinstance(value, int) and low <= value <= high:
             return value
         if value is None:
@@ -57,7 +59,7 @@ def float_divide(left: float, right: float) -> float:
 def integer_round(value: int, digits: int, cut: int) -> int:
     if digits >= 0:
         return value
-    unit = 10**-digits
+    unit = int(10 ** float(-digits)) if digits > -19 else 10**18 * 10
     magnitude = abs(value)
     rounded = magnitude // unit * unit if cut else (magnitude + unit // 2) // unit * unit
     return -rounded if value < 0 else rounded
@@ -134,25 +136,33 @@ def _cotangent(value: float) -> float:
     return 1 / tangent
 
 
+def _ceiling(value: float) -> float:
+    return float(math.ceil(value))
+
+
+def _floor(value: float) -> float:
+    return float(math.floor(value))
+
+
+_FLOATING: dict[str, Callable[..., float]] = {
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log10": math.log10,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "cot": _cotangent,
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
+    "atn2": math.atan2,
+    "degrees": math.degrees,
+    "radians": math.radians,
+    "ceil": _ceiling,
+    "floor": _floor,
+}
 FLOAT_FUNCTIONS: dict[str, Callable[..., float]] = {
-    name: _floating(function)
-    for name, function in {
-        "sqrt": math.sqrt,
-        "exp": math.exp,
-        "log10": math.log10,
-        "sin": math.sin,
-        "cos": math.cos,
-        "tan": math.tan,
-        "cot": _cotangent,
-        "asin": math.asin,
-        "acos": math.acos,
-        "atan": math.atan,
-        "atn2": math.atan2,
-        "degrees": math.degrees,
-        "radians": math.radians,
-        "ceil": lambda value: float(math.ceil(value)),
-        "floor": lambda value: float(math.floor(value)),
-    }.items()
+    name: _floating(function) for name, function in _FLOATING.items()
 }
 
 
@@ -167,3 +177,10 @@ def rand(*seed: int) -> float:
     if seed:
         _RANDOM.seed(seed[0])
     return _RANDOM.random()
+
+
+def series(start: int, stop: int, step: int) -> str:
+    """The rows of GENERATE_SERIES as JSON."""
+    if step == 0:
+        raise error(4199)
+    return json.dumps(list(range(start, stop + (1 if step > 0 else -1), step)))

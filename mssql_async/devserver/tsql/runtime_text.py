@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import uuid
+from decimal import Decimal
 
 from ..errors import error
 from ..sqltypes import Collation
 from . import strings
-from .decimals import CONTEXT, Decimal
+from .decimals import CONTEXT
 
 
 def _units(text: str) -> list[str] | str:
@@ -230,3 +232,10 @@ def is_numeric(value: str | None) -> int:
 
 def new_id() -> str:
     return str(uuid.uuid4()).upper()
+
+
+def string_split(text: str, separator: str) -> str:
+    """The rows of STRING_SPLIT as JSON."""
+    if len(separator) != 1:
+        raise error(214, "separator", "nchar(1)/nvarchar(1)")
+    return json.dumps(text.split(separator))
