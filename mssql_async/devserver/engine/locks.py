@@ -54,7 +54,7 @@ class LockOwner(Protocol):
     def deadlock_priority(self) -> int: ...
 
 
-class Interrupted(Exception):  # noqa: N818  an outcome, not an error
+class Interrupted(Exception):
     """The client sent an attention, or the session was killed."""
 
 
@@ -164,9 +164,7 @@ class LockManager:
         if outcome is _Outcome.INTERRUPTED:
             raise Interrupted
 
-    def release(
-        self, owner: LockOwner, key: Hashable, mode: LockMode = LockMode.EXCLUSIVE
-    ) -> bool:
+    def release(self, owner: LockOwner, key: Hashable, mode: LockMode = LockMode.EXCLUSIVE) -> bool:
         """Give one hold back; false when there was none."""
         with self._mutex:
             resource = self._resources.get(key)

@@ -54,6 +54,7 @@ class _Definitions:
 
     catalogs: dict[Database, Catalog]
     temporary: TemporaryTables
+    undo_length: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Transaction:
         self._savepoints: list[_Savepoint] = []
         self._at_start = _Definitions({}, self.temporary)
         self._savepoint_numbers = itertools.count(1)
+        self._undo: list[Callable[[], None]] = []
+        """How to take back what lives outside of SQLite (a counter that was reset)."""
         self.around_rollback: Callable[[Callable[[], None]], None] = lambda undo: undo()
         """Set by the session: keeps table variables, which no rollback touches."""
 
@@ -151,6 +154,7 @@ class Transaction:
                 self._connection.execute("ROLLBACK")
 
         self.around_rollback(undo)
+        self._take_back(0)
         if was_open:
             self.temporary = self._at_start.temporary
         self.catalogs.clear()
@@ -165,6 +169,7 @@ class Transaction:
         self.descriptor = b""
         self.number = 0
         self.snapshot = None
+        self._undo.clear()
         self._savepoints.clear()
         self.release_locks()
         return descriptor
@@ -215,6 +220,10 @@ class Transaction:
         if self.depth:
             self.status = TransactionStatus.DOOMED
 
+    def forget_temporary_tables(self) -> None:
+        self.temporary = TemporaryTables()
+        self._at_start = _Definitions({}, self.temporary)
+
     # --- statements
 
     def hold(self, database: Database) -> bool:
@@ -243,7 +252,8 @@ class Transaction:
     def begin_snapshot(self, databases: list[Database]) -> None:
         """Fix what the transaction sees, for SNAPSHOT isolation."""
         if self.snapshot is None:
-            self._connection.execute("BEGIN")
+            if not self._connection.in_transaction:
+                self._connection.execute("BEGIN")
             self._connection.execute(f"SAVEPOINT {_SNAPSHOT_SAVEPOINT}")
             self.snapshot = {}
         for database in databases:
@@ -272,10 +282,9 @@ class Transaction:
                 self.around_rollback(self._rollback_sqlite)
                 self._restore(before)
                 raise
-            else:
-                self._publish()
-            finally:
-                self.release_locks()
+            self._undo.clear()
+            self._publish()
+            self.release_locks()
             return
         if not connection.in_transaction:
             connection.execute("BEGIN")
@@ -299,9 +308,18 @@ class Transaction:
             self._connection.execute("ROLLBACK")
 
     def _definitions(self) -> _Definitions:
-        return _Definitions(dict(self.catalogs), self.temporary)
+        return _Definitions(dict(self.catalogs), self.temporary, len(self._undo))
+
+    def on_undo(self, action: Callable[[], None]) -> None:
+        """Call ``action`` if what the running statement does is undone later."""
+        self._undo.append(action)
+
+    def _take_back(self, length: int) -> None:
+        while len(self._undo) > length:
+            self._undo.pop()()
 
     def _restore(self, definitions: _Definitions) -> None:
+        self._take_back(definitions.undo_length)
         self.catalogs = dict(definitions.catalogs)
         self.temporary = definitions.temporary
 

@@ -1,0 +1,171 @@
+"""sp_executesql and prepared statements.
+
+Source: SQL Server documentation, "sp_executesql", "sp_prepare", "sp_prepexec",
+"sp_execute", "sp_unprepare". Handles die with their session and with its reset (8179).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ... import sqltypes
+from ...errors import error
+from ...sqltypes import StorageValue
+from ...tsql import parser
+from ...tsql import statements as st
+from ..frames import Frame, plan_type, signature_of
+from .call import Argument, Call
+
+if TYPE_CHECKING:
+    from ..runs import Step
+    from ..session import EngineSession
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedStatement:
+    """A parsed batch with its parameters, shared by every session that runs it."""
+
+    text: str
+    parameters: tuple[st.ParameterDeclaration, ...]
+    names: tuple[str, ...]
+    types: dict[str, sqltypes.SqlType]
+    declared: dict[str, sqltypes.SqlType]
+    signature: int
+    statements: tuple[st.Statement, ...]
+
+
+def prepare(session: EngineSession, declarations: str, text: str) -> PreparedStatement:
+    """Parse declarations and statements, or find them parsed."""
+    key = (declarations, text)
+    found = session.engine.prepared.get(key)
+    if found is not None:
+        return found
+    parameters = parser.parse_parameter_declarations(declarations)
+    names = tuple(parameter.name.casefold() for parameter in parameters)
+    types = {
+        name: plan_type(parameter.type) for name, parameter in zip(names, parameters, strict=True)
+    }
+    prepared = PreparedStatement(
+        text=text,
+        parameters=parameters,
+        names=names,
+        types=types,
+        declared={n: p.type for n, p in zip(names, parameters, strict=True)},
+        signature=signature_of(types),
+        statements=session.interpreter.parse(text),
+    )
+    session.engine.prepared.put(key, prepared)
+    return prepared
+
+
+def run_prepared(call: Call, prepared: PreparedStatement, given: list[Argument]) -> Iterator[Step]:
+    """Run a prepared statement in a scope of its own, with these arguments."""
+    session = call.session
+    frame = call.frame
+    inner = Frame(parent=frame, level=frame.level + 1)
+    if inner.level > 1:
+        inner = frame.nested()
+    values: dict[str, StorageValue] = {}
+    by_name: dict[str, Argument] = {}
+    for position, argument in enumerate(given):
+        name = argument.name.casefold()
+        if not name or name not in prepared.declared:
+            if name:
+                raise error(8145, argument.name, "")
+            if position >= len(prepared.names):
+                raise error(8144, "sp_executesql", state=2)
+            name = prepared.names[position]
+        by_name[name] = argument
+    convert = session.interpreter.queries.convert
+    for name, parameter in zip(prepared.names, prepared.parameters, strict=True):
+        found = by_name.get(name)
+        if found is None or found.default:
+            if parameter.default is None:
+                raise error(8178, _declared_text(prepared), parameter.name)
+            values[name] = session.interpreter.queries.evaluate(
+                inner, parameter.default, parameter.type
+            )
+        else:
+            value = found.value
+            if value is not None and found.type != parameter.type:
+                value = convert(value, found.type, parameter.type)
+            values[name] = value
+    inner.values = values
+    inner.types = dict(prepared.types)
+    inner.declared = dict(prepared.declared)
+    inner.signature = prepared.signature
+    session.frame = inner
+    yield from session.interpreter.scope(inner, prepared.statements)
+    session.frame = frame
+    for name, parameter in zip(prepared.names, prepared.parameters, strict=True):
+        found = by_name.get(name)
+        if found is not None and found.output and parameter.output:
+            found.value = convert(inner.values[name], parameter.type, found.type)
+    call.status = inner.return_status
+
+
+def _declared_text(prepared: PreparedStatement) -> str:
+    declarations = ",".join(f"{p.name} {p.type}" for p in prepared.parameters)
+    return f"({declarations}){prepared.text}"
+
+
+def sp_executesql(call: Call) -> Iterator[Step]:
+    arguments = call.arguments
+    if not arguments:
+        raise error(201, "sp_executesql", "@statement", state=4)
+    if arguments[0].value is not None and not isinstance(arguments[0].value, str):
+        raise error(214, "@statement", "ntext/nchar/nvarchar", state=2)
+    declarations = arguments[1].text if len(arguments) > 1 else ""
+    prepared = prepare(call.session, declarations, arguments[0].text)
+    yield from run_prepared(call, prepared, arguments[2:])
+
+
+def sp_prepare(call: Call) -> Iterator[Step]:
+    """``@handle OUTPUT, @params, @stmt [, @options]``."""
+    session = call.session
+    arguments = call.arguments
+    if len(arguments) < 3:
+        raise error(201, "sp_prepare", "@stmt", state=4)
+    prepared = prepare(session, arguments[1].text, arguments[2].text)
+    _set_handle(session, arguments[0], prepared)
+    return
+    yield
+
+
+def sp_prepexec(call: Call) -> Iterator[Step]:
+    """``@handle OUTPUT, @params, @stmt, values …``; a handle passed in is let go."""
+    session = call.session
+    arguments = call.arguments
+    if len(arguments) < 3:
+        raise error(201, "sp_prepexec", "@stmt", state=4)
+    old = arguments[0].value
+    if isinstance(old, int):
+        session.prepared.pop(old, None)
+    prepared = prepare(session, arguments[1].text, arguments[2].text)
+    _set_handle(session, arguments[0], prepared)
+    yield from run_prepared(call, prepared, arguments[3:])
+
+
+def _set_handle(session: EngineSession, argument: Argument, prepared: PreparedStatement) -> None:
+    handle = session.new_handle()
+    session.prepared[handle] = prepared
+    argument.value = handle
+    argument.type = sqltypes.INT
+
+
+def sp_execute(call: Call) -> Iterator[Step]:
+    handle = call.arguments[0].value if call.arguments else None
+    prepared = call.session.prepared.get(handle) if isinstance(handle, int) else None
+    if prepared is None:
+        raise error(8179, handle if handle is not None else 0, state=2)
+    yield from run_prepared(call, prepared, call.arguments[1:])
+
+
+def sp_unprepare(call: Call) -> Iterator[Step]:
+    handle = call.arguments[0].value if call.arguments else None
+    if not isinstance(handle, int) or call.session.prepared.pop(handle, None) is None:
+        raise error(8179, handle if handle is not None else 0, state=3)
+    return
+    yield

@@ -1,0 +1,221 @@
+"""Procedures about the session and the server.
+
+Source: SQL Server documentation, "sp_set_session_context", "sp_who", "sp_configure",
+"RECONFIGURE", "DBCC CHECKIDENT".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ... import sqltypes
+from ...errors import SqlError, error, message_text
+from ...results import Message, ResultColumn
+from ...schema import Identity, ObjectName, Table
+from ...sqltypes import StorageValue
+from ...tsql.parser import parse_object_name
+from ..catalog import fold
+from ..definitions import Place, sqlite_name
+from ..storage import quote
+from .call import Argument, Call, sysname, text, whole
+
+if TYPE_CHECKING:
+    from ..runs import Step
+
+
+# --- configuration ---------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Setting:
+    number: int
+    name: str
+    lowest: int
+    highest: int
+    value: int
+    value_in_use: int
+    advanced: bool = False
+
+
+class Configuration:
+    """sp_configure's settings: remembered, without effect on the stand-in."""
+
+    def __init__(self) -> None:
+        rows = (
+            (518, "show advanced options", 0, 1, 0, False),
+            (1562, "clr enabled", 0, 1, 0, False),
+            (1587, "clr strict security", 0, 1, 1, True),
+            (16387, "SMO and DMO XPs", 0, 1, 1, True),
+            (1539, "max degree of parallelism", 0, 32767, 0, True),
+            (1544, "max server memory (MB)", 128, 2147483647, 2147483647, True),
+            (1541, "query wait (s)", -1, 2147483647, -1, True),
+            (109, "fill factor (%)", 0, 100, 0, True),
+            (117, "remote access", 0, 1, 1, False),
+            (115, "nested triggers", 0, 1, 1, False),
+            (1534, "user options", 0, 32767, 0, False),
+            (103, "user connections", 0, 32767, 0, True),
+            (16390, "xp_cmdshell", 0, 1, 0, True),
+        )
+        self._settings = {
+            fold(name): Setting(number, name, low, high, value, value, advanced)
+            for number, name, low, high, value, advanced in rows
+        }
+
+    def settings(self) -> list[Setting]:
+        return sorted(self._settings.values(), key=lambda setting: setting.number)
+
+    def find(self, name: str) -> Setting:
+        """:raises SqlError: 15123."""
+        found = [s for key, s in self._settings.items() if key.startswith(fold(name))]
+        if len(found) != 1:
+            raise error(15123, name)
+        return found[0]
+
+    def reconfigure(self) -> None:
+        for setting in self._settings.values():
+            setting.value_in_use = setting.value
+
+
+def sp_configure(call: Call) -> Iterator[Step]:
+    bound = call.bind("@configname", "@configvalue")
+    configuration = call.session.engine.configuration
+    name = text(bound.get("@configname"))
+    if "@configvalue" in bound and name is not None:
+        setting = configuration.find(name)
+        value = whole(bound["@configvalue"])
+        if not setting.lowest <= value <= setting.highest:
+            raise SqlError(
+                15129, f"'{value}' is not a valid value for configuration option '{setting.name}'."
+            )
+        changed = message_text(15457, setting.name, setting.value, value)
+        setting.value = value
+        yield Message(15457, changed, 0, 1)
+        return
+    chosen = configuration.settings() if name is None else [configuration.find(name)]
+    columns = (
+        ResultColumn("name", sqltypes.nvarchar(35)),
+        *(
+            ResultColumn(n, sqltypes.INT)
+            for n in ("minimum", "maximum", "config_value", "run_value")
+        ),
+    )
+    yield from call.result(
+        columns, [(s.name, s.lowest, s.highest, s.value, s.value_in_use) for s in chosen]
+    )
+
+
+def sp_reconfigure(call: Call) -> Iterator[Step]:
+    """RECONFIGURE arrives here (see the parser)."""
+    call.session.engine.configuration.reconfigure()
+    return
+    yield
+
+
+# --- sessions ---------------------------------------------------------------------------------
+
+
+def sp_set_session_context(call: Call) -> Iterator[Step]:
+    bound = call.bind("@key", "@value", "@read_only")
+    key = fold(call.need(bound, "@key").text)
+    value = call.need(bound, "@value").value
+    context = call.session.context
+    if key in context and context[key][1]:
+        raise error(15664, bound["@key"].text)
+    context[key] = (value, bool(whole(bound.get("@read_only"))))
+    return
+    yield
+
+
+def sp_who(call: Call) -> Iterator[Step]:
+    engine = call.session.engine
+    wanted = text(call.arguments[0] if call.arguments else None)
+    columns = (
+        ResultColumn("spid", sqltypes.SMALLINT),
+        ResultColumn("ecid", sqltypes.SMALLINT),
+        ResultColumn("status", sqltypes.nchar(30)),
+        sysname("loginame"),
+        ResultColumn("hostname", sqltypes.nchar(128)),
+        ResultColumn("blk", sqltypes.char(5)),
+        sysname("dbname"),
+        ResultColumn("cmd", sqltypes.nchar(26)),
+        ResultColumn("request_id", sqltypes.INT),
+    )
+    rows: list[tuple[StorageValue, ...]] = []
+    for session in engine.sessions():
+        if wanted is not None and wanted not in (str(session.spid), session.login.user, "active"):
+            continue
+        status = session.status.value
+        rows.append(
+            (
+                *(session.spid, 0, status.ljust(30), session.login.user),
+                session.login.host_name.ljust(128)[:128],
+                str(engine.locks.blocker_of(session)).ljust(5),
+                session.database,
+                ("AWAITING COMMAND" if status == "sleeping" else "SELECT").ljust(26),
+                0,
+            )
+        )
+    yield from call.result(columns, rows)
+
+
+# --- DBCC CHECKIDENT ---------------------------------------------------------------------------
+
+
+def dbcc_checkident(call: Call) -> Iterator[Step]:
+    """``DBCC CHECKIDENT ('table' [, NORESEED | RESEED [, value]])``."""
+    arguments = call.arguments
+    if not arguments:
+        raise error(201, "DBCC CHECKIDENT", "table_name")
+    session = call.session
+    name = _name(arguments[0])
+    place = Place(session, name)
+    table = place.table
+    if table is None:
+        raise error(2501, arguments[0].text, state=45)
+    column = table.identity_column
+    if column is None or column.identity is None:
+        raise error(7997, table.name)
+    counters = session.temporary_identities if place.database is None else place.database.identities
+    current = counters.last_value(table.object_id)
+    action = arguments[1].text.upper() if len(arguments) > 1 else "RESEED"
+    if place.database is not None:
+        yield from call.interpreter.lock(place.database)
+    if len(arguments) > 2:
+        value = whole(arguments[2])
+        state = counters.state(table.object_id)
+        if session.transaction.is_open:
+            session.transaction.on_undo(lambda: counters.restore(table.object_id, state))
+        counters.reseed(table.object_id, column.identity, value)
+        shown = "NULL" if current is None else str(current)
+        yield Message(7998, message_text(7998, shown), 0, 1)
+    else:
+        yield from _check(call, place, table, column.name, column.identity, current, action)
+    yield Message(2528, message_text(2528), 0, 1)
+
+
+def _check(
+    call: Call,
+    place: Place,
+    table: Table,
+    column: str,
+    identity: Identity,
+    current: int | None,
+    action: str,
+) -> Iterator[Step]:
+    aggregate = "max" if identity.increment > 0 else "min"
+    (edge,) = call.session.connection.execute(
+        f"SELECT {aggregate}({quote(column)}) FROM {sqlite_name(place, table)}"
+    ).fetchone()
+    shown = ["NULL" if value is None else str(value) for value in (current, edge)]
+    if action == "RESEED" and edge is not None and place.database is not None:
+        place.database.identities.note(table.object_id, identity, int(edge))
+    yield Message(7999, message_text(7999, *shown), 0, 1)
+
+
+def _name(argument: Argument) -> ObjectName:
+    try:
+        return parse_object_name(argument.text)
+    except SqlError:
+        raise error(2501, argument.text, state=45) from None

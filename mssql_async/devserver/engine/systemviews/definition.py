@@ -1,0 +1,103 @@
+"""What a system view is: its columns, and where its rows come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ... import sqltypes
+from ...results import ResultColumn
+from ...sqltypes import SqlType, StorageValue
+from ...tsql.plan import SystemView
+from ..catalog import Catalog
+from ..databases import Database
+
+if TYPE_CHECKING:
+    from ..session import EngineSession
+
+_TYPES: dict[str, SqlType] = {
+    "int": sqltypes.INT,
+    "bit": sqltypes.BIT,
+    "tinyint": sqltypes.TINYINT,
+    "smallint": sqltypes.SMALLINT,
+    "bigint": sqltypes.BIGINT,
+    "datetime": sqltypes.DATETIME,
+    "sysname": sqltypes.SYSNAME,
+    "char1": sqltypes.char(1),
+    "char2": sqltypes.char(2),
+    "varchar": sqltypes.varchar(30),
+    "nvarchar60": sqltypes.nvarchar(60),
+    "nvarchar128": sqltypes.nvarchar(128),
+    "nvarchar256": sqltypes.nvarchar(256),
+    "text": sqltypes.nvarchar(sqltypes.MAX),
+    "variant": sqltypes.SQL_VARIANT,
+    "varbinary": sqltypes.varbinary(128),
+    "guid": sqltypes.UNIQUEIDENTIFIER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """For whom the rows are made."""
+
+    session: EngineSession
+    database: Database
+    catalog: Catalog
+
+
+Row = tuple[StorageValue, ...]
+RowMaker = Callable[[Context], Iterable[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDefinition:
+    """``of_catalog`` rows depend on nothing but the catalog snapshot: made once."""
+
+    view: SystemView
+    rows: RowMaker
+    of_catalog: bool
+
+
+VIEWS: dict[str, ViewDefinition] = {}
+
+
+def columns(text: str) -> tuple[ResultColumn, ...]:
+    """``"name sysname, object_id int"`` as result columns."""
+    made = []
+    for part in text.split(","):
+        name, type_name = part.split()
+        made.append(ResultColumn(name, _TYPES[type_name]))
+    return tuple(made)
+
+
+def system_view(
+    name: str, column_text: str, *, of_catalog: bool = True
+) -> Callable[[RowMaker], RowMaker]:
+    """Register the rows of a view; the columns are checked against them on first use."""
+
+    def register(rows: RowMaker) -> RowMaker:
+        view = SystemView(name, columns(column_text))
+        VIEWS[name.casefold()] = ViewDefinition(view, rows, of_catalog)
+        return rows
+
+    return register
+
+
+def rows_as_json(definition: ViewDefinition, context: Context) -> str:
+    """The rows as the JSON text that a plan binds (see ``SystemRowsBind``)."""
+    key = definition.view.name
+    if definition.of_catalog:
+        cached = context.catalog.derived.get(key)
+        if cached is not None:
+            return str(cached)
+    rows = list(definition.rows(context))
+    width = len(definition.view.columns)
+    for row in rows:
+        if len(row) != width:
+            raise AssertionError(f"{key}: a row of {len(row)} values for {width} columns")
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    if definition.of_catalog:
+        context.catalog.derived[key] = text
+    return text
