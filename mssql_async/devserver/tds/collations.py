@@ -65,6 +65,7 @@ def is_utf8(name: str | None) -> bool:
     return name is not None and name.upper().endswith("_UTF8")
 
 
+@functools.lru_cache(maxsize=256)
 def is_case_sensitive(name: str | None) -> bool:
     return "CI" not in (name or DEFAULT_COLLATION_NAME).upper().split("_")
 

@@ -65,7 +65,7 @@ _FAREWELL_TIMEOUT = 5.0
 """Seconds a client has to read the last reply of a connection that is closed."""
 _INLINE_STEPS = 8
 """Steps of a request after which the loop looks after its other connections."""
-_RESET_BITS = Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRANSACTION
+_RESET_BITS = int(Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRANSACTION)
 _REQUEST_TYPES = frozenset(
     {
         PacketType.SQL_BATCH,
@@ -185,7 +185,7 @@ class TdsConnection:
                         await self._give_way()
         except ProtocolError as failure:
             logger.warning("%r: connection closed, protocol error: %s", self, failure)
-        except (_HungUp, ConnectionError, TimeoutError) as failure:
+        except (_HungUp, OSError) as failure:
             logger.debug("%r: connection lost: %r", self, failure)
         except Exception:
             logger.exception("%r: connection closed, internal error", self)
@@ -490,12 +490,14 @@ class TdsConnection:
         self._ahead = None
         try:
             message = ahead.result()
-        except (ProtocolError, ConnectionError) as failure:
-            logger.warning("%r: client lost while a request ran: %s", self, failure)
+        except ProtocolError as failure:
+            logger.warning("%r: protocol error while a request runs: %s", self, failure)
+            message = None
+        except OSError as failure:
+            logger.debug("%r: connection lost while a request runs: %r", self, failure)
             message = None
         if message is None:
-            self._hung_up = True
-            self._interrupt()
+            self.abort()
         elif message.type is PacketType.ATTENTION and self.state is State.RUNNING:
             self._count(message)
             self.state = State.ATTENTION

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..sqltypes import MAX, Kind, SqlType, StorageValue
 from . import temporal
@@ -46,8 +46,7 @@ class UnencodableValueError(ValueError):
     """The engine handed over a value that does not fit the type it announced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What the login agreed on that changes how values are written."""
 
     version: TdsVersion = TdsVersion.V7_4

@@ -52,10 +52,13 @@ class Status(enum.IntFlag):
     RESET_CONNECTION_SKIP_TRANSACTION = 0x10
 
 
-_CLIENT_TYPES = frozenset(PacketType) - {PacketType.TABULAR_RESULT}
+# Plain integers and a dictionary: enum flags and look-ups cost more than a header.
+_CLIENT_TYPES = {int(kind): kind for kind in PacketType if kind is not PacketType.TABULAR_RESULT}
 _TLS_HANDSHAKE = 0x16
 _END_OF_MESSAGE = int(Status.END_OF_MESSAGE)
+_IGNORE = int(Status.IGNORE)
 _RESET = int(Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRANSACTION)
+_RESULT = int(PacketType.TABULAR_RESULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class ClientMessage:
 
     @property
     def ignored(self) -> bool:
-        return bool(self.status & Status.IGNORE)
+        return bool(self.status & _IGNORE)
 
 
 class MessageReader:
@@ -95,7 +98,7 @@ class MessageReader:
             return None
         size = HEADER_SIZE + len(body)
         if first_status & _END_OF_MESSAGE:
-            return ClientMessage(PacketType(kind), first_status, body, size)
+            return ClientMessage(_CLIENT_TYPES[kind], first_status, body, size)
         parts = [body]
         while True:
             next_kind, status, body = await self._read_packet(first=False)
@@ -108,7 +111,7 @@ class MessageReader:
                 raise ProtocolError(f"message of more than {self.max_message_size} bytes")
             if status & _END_OF_MESSAGE:
                 status = (status & ~_RESET) | (first_status & _RESET)
-                return ClientMessage(PacketType(kind), status, b"".join(parts), size)
+                return ClientMessage(_CLIENT_TYPES[kind], status, b"".join(parts), size)
 
     async def _read_packet(self, *, first: bool) -> tuple[int, int, bytes | None]:
         try:
@@ -182,9 +185,7 @@ class PacketWriter:
         return self._transport.get_write_buffer_size() > WRITE_BUFFER_HIGH
 
     def _header(self, status: int, length: int) -> bytes:
-        header = _HEADER.pack(
-            PacketType.TABULAR_RESULT, status, length, self.spid & 0xFFFF, self._number, 0
-        )
+        header = _HEADER.pack(_RESULT, status, length, self.spid & 0xFFFF, self._number, 0)
         self._number = (self._number + 1) & 0xFF
         return header
 

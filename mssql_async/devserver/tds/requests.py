@@ -37,7 +37,11 @@ _BY_REFERENCE = 0x01
 _DEFAULT = 0x02
 _ENCRYPTED = 0x08
 _TRANSACTION_HEADER = 2
+_TRANSACTION_HEADER_SIZE = 12
+_NO_TRANSACTION = b"\x00" * 8
 _BEGIN_AGAIN = 0x01
+_RESET = int(Status.RESET_CONNECTION)
+_RESET_SKIP = int(Status.RESET_CONNECTION_SKIP_TRANSACTION)
 
 _TRANSACTION_NAMES = {
     0: "get_dtc",
@@ -129,9 +133,9 @@ def message_name(message: ClientMessage) -> str:
                 name = f"tran.{_TRANSACTION_NAMES.get(source.u16(), '?')}"
         except ProtocolError:
             name += ".?"
-    if message.status & Status.RESET_CONNECTION:
+    if message.status & _RESET:
         name += "+reset"
-    if message.status & Status.RESET_CONNECTION_SKIP_TRANSACTION:
+    if message.status & _RESET_SKIP:
         name += "+resetskip"
     return name
 
@@ -144,13 +148,13 @@ def _read_headers(source: Input) -> bytes:
     transaction = b""
     while source.position < total:
         length, kind = source.u32(), source.u16()
-        data = Input(source.take(length - 6)) if length >= 6 else None
+        data = source.take(length - 6) if length >= 6 else None
         if data is None or source.position > total:
             raise ProtocolError(f"header of {length} bytes in ALL_HEADERS of {total}")
         if kind == _TRANSACTION_HEADER:
-            descriptor = data.take(8)
-            transaction = descriptor if any(descriptor) else b""
-            data.u32()
+            if len(data) != _TRANSACTION_HEADER_SIZE:
+                raise ProtocolError(f"transaction descriptor header of {length} bytes")
+            transaction = b"" if data[:8] == _NO_TRANSACTION else data[:8]
     return transaction
 
 

@@ -64,12 +64,11 @@ class LoginEnvironment(enum.IntEnum):
     COLLATION = 7
 
 
-class _ColumnFlag(enum.IntFlag):
-    NULLABLE = 0x01
-    CASE_SENSITIVE = 0x02
-    UPDATABLE_UNKNOWN = 0x08
-    IDENTITY = 0x10
-
+# Flags of a column (2.2.7.4), plain integers for speed.
+_NULLABLE = 0x01
+_CASE_SENSITIVE = 0x02
+_UPDATABLE_UNKNOWN = 0x08
+_IDENTITY = 0x10
 
 _DONE = struct.Struct("<BHHQ").pack
 _MESSAGE = struct.Struct("<iBB").pack
@@ -131,33 +130,43 @@ class Layout:
 
 
 def _flags(column: ResultColumn) -> int:
-    flags = _ColumnFlag.UPDATABLE_UNKNOWN
+    flags = _UPDATABLE_UNKNOWN
     if column.nullable:
-        flags |= _ColumnFlag.NULLABLE
+        flags |= _NULLABLE
     if column.identity:
-        flags |= _ColumnFlag.IDENTITY
+        flags |= _IDENTITY
     if column.type.kind in STRING_KINDS and is_case_sensitive(column.type.collation):
-        flags |= _ColumnFlag.CASE_SENSITIVE
-    return int(flags)
+        flags |= _CASE_SENSITIVE
+    return flags
 
 
 class LayoutCache:
-    """Layouts of the last result sets, found again by the identity of their columns:
-    an engine that keeps its plans hands the same :class:`Columns` over every time."""
+    """Layouts of the last result sets.
+
+    They are looked up by the identity of their columns first, because an engine that
+    keeps its plans hands the same :class:`Columns` over every time, and by value next.
+    """
 
     LIMIT = 256
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[int, Dialect], Layout] = {}
+        self._by_identity: dict[tuple[int, Dialect], Layout] = {}
+        self._by_value: dict[tuple[Columns, Dialect], Layout] = {}
 
     def layout(self, columns: Columns, dialect: Dialect) -> Layout:
-        key = (id(columns), dialect)
-        layout = self._layouts.get(key)
-        # The layout keeps its columns alive, so that an id cannot be used twice.
+        layout = self._by_identity.get((id(columns), dialect))
+        # A cached layout keeps its columns alive, so that no id is used twice.
+        return layout if layout is not None else self._find_by_value(columns, dialect)
+
+    def _find_by_value(self, columns: Columns, dialect: Dialect) -> Layout:
+        layout = self._by_value.get((columns, dialect))
         if layout is None:
-            if len(self._layouts) >= self.LIMIT:
-                self._layouts.clear()
-            layout = self._layouts[key] = Layout(columns, dialect)
+            if len(self._by_value) >= self.LIMIT:
+                self._by_identity.clear()
+                self._by_value.clear()
+            layout = Layout(columns, dialect)
+            self._by_identity[id(columns), dialect] = layout
+            self._by_value[columns, dialect] = layout
         return layout
 
 
@@ -237,7 +246,7 @@ class TokenWriter:
                 _RETURN_VALUE(Token.RETURN_VALUE, output.ordinal),
                 _name(output.name),
                 b"\x01",  # an output parameter, not a function's value
-                _COLUMN(encoding.user_type, _ColumnFlag.UPDATABLE_UNKNOWN | _ColumnFlag.NULLABLE),
+                _COLUMN(encoding.user_type, _UPDATABLE_UNKNOWN | _NULLABLE),
                 encoding.info,
                 encoding.encode(output.value),
             )
