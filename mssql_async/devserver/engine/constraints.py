@@ -179,7 +179,7 @@ def foreign_key_conflict(
         foreign_key.name,
         database,
         f"{table.schema}.{table.name}",
-        column + ".",
+        column,
         state=0,
     )
 
@@ -193,7 +193,7 @@ def check_conflict(database: str, statement: str, table: Table, check: Check) ->
         check.name,
         database,
         f"{table.schema}.{table.name}",
-        column + ".",
+        column,
         state=0,
     )
 

@@ -33,7 +33,7 @@ from ..schema import (
     View,
 )
 from ..sqltypes import INT, MAX, Kind, SqlType
-from ..tsql import compiler, parser
+from ..tsql import compiler
 from ..tsql import statements as st
 from . import catalogstore, clock, constraints, databasedefinitions, storage
 from .catalog import (
@@ -481,13 +481,7 @@ class _Builder:
 
     def _computed_type(self, expression: str) -> SqlType:
         """The type of a computed column: that of its expression over the table."""
-        session = self.change.session
-        frame = Frame()
-        name = "@mssql_computed"
-        frame.tables[name] = self.table
-        query = st.Query(tree=parser.parse_query(f"SELECT {expression} AS c FROM {name}"))
-        plan = compiler.compile_statement(query, CompileScope(session, frame))
-        return plan.columns[0].type
+        return compiler.type_table_expression(expression, self.table).type
 
     def add_key(self, definition: st.KeyDefinition) -> None:
         table = self.table
@@ -957,18 +951,15 @@ def _alter_column_now(place: Place, statement: st.AlterColumn) -> None:
     new = _with_column(old, new_column)
     sources = {}
     if new_type != column.type:
-        sources[column.name] = compiler.convert_expression(
-            quote(column.name), column.type, new_type
+        sources[column.name] = compiler.convert_stored(
+            quote(column.name), column, replace(new_column, nullable=True), _display(place, old)
         )
-        _check_truncation(place, old, column, new_column)
     if column.nullable and not nullable:
         query = (
             f"SELECT 1 FROM {sqlite_name(place, old)} WHERE {quote(column.name)} IS NULL LIMIT 1"
         )
         if place.session.connection.execute(query).fetchone():
-            database = place.database.name if place.database is not None else TEMPDB
-            where = f"{database}.{old.schema}.{old.name}"
-            raise error(515, column.name, where, "UPDATE", state=2)
+            raise error(515, column.name, _display(place, old), "UPDATE", state=2)
     if sources and storage.same_shape(old, new):
         # The same kind of value, perhaps of another length or scale: written over in place.
         place.session.connection.execute(
@@ -980,23 +971,10 @@ def _alter_column_now(place: Place, statement: st.AlterColumn) -> None:
     change.finish()
 
 
-def _check_truncation(place: Place, table: Table, old: Column, new: Column) -> None:
-    length = new.type.length
-    if new.type.kind not in _VARIABLE or length is None or length == MAX:
-        return
-    if old.type.kind not in _VARIABLE:
-        return
-    if old.type.length != MAX and (old.type.length or 0) <= length:
-        return
-    row = place.session.connection.execute(
-        f"SELECT {quote(old.name)} FROM {sqlite_name(place, table)} "
-        f"WHERE length({quote(old.name)}) > ? LIMIT 1",
-        (length,),
-    ).fetchone()
-    if row is not None:
-        database = place.database.name if place.database is not None else TEMPDB
-        value = row[0][:length]
-        raise error(2628, f"{database}.{table.schema}.{table.name}", old.name, value)
+def _display(place: Place, table: Table) -> str:
+    """A table as messages write it: with its database and schema."""
+    database = place.database.name if place.database is not None else TEMPDB
+    return f"{database}.{table.schema}.{table.name}"
 
 
 def _check_alterable(table: Table, old: Column, new: Column) -> None:
@@ -1404,16 +1382,15 @@ def _create_view_now(place: Place, statement: st.CreateView) -> None:
     existing = place.catalog.view(place.schema, place.name.name)
     if existing is None or not statement.replace:
         _check_new_name(place)
-    query = st.Query(tree=parser.parse_query(statement.definition))
-    plan = compiler.compile_statement(query, CompileScope(session, Frame()))
-    names = statement.columns or tuple(column.name for column in plan.columns)
-    if len(names) != len(plan.columns):
+    described = compiler.describe_query(statement.definition, CompileScope(session, Frame()))
+    names = statement.columns or tuple(column.name for column in described)
+    if len(names) != len(described):
         raise SqlError(
             8158,
             f"'{place.name.name}' has more columns than were specified in the column list.",
         )
     columns = []
-    for number, (name, column) in enumerate(zip(names, plan.columns, strict=True), start=1):
+    for number, (name, column) in enumerate(zip(names, described, strict=True), start=1):
         if not name:
             raise SqlError(
                 4511,

@@ -228,7 +228,7 @@ class Interpreter:
         session = self.session
         if session.interrupted.is_set():
             raise Interrupted from problem
-        known = session.runtime.take_error()
+        known = session.runtime.translate(problem)
         if known is not None:
             return known
         code = getattr(problem, "sqlite_errorcode", None)

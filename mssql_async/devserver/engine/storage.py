@@ -16,16 +16,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 from ..schema import Column, Index, IndexKind, Table
-from ..sqltypes import (
-    BINARY_KINDS,
-    DECIMAL_KINDS,
-    FLOAT_KINDS,
-    INTEGER_KINDS,
-    STRING_KINDS,
-    Collation,
-    Kind,
-    SqlType,
-)
+from ..sqltypes import INTEGER_KINDS, Kind
+from ..tsql import types
+from ..tsql.compiler import column_definition
 from .catalog import Catalog, fold
 
 Expressions = Callable[[str, Table, str, bool], str]
@@ -34,40 +27,6 @@ Expressions = Callable[[str, Table, str, bool], str]
 
 def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def collation_of(sql_type: SqlType) -> Collation | None:
-    """The SQLite collation by which values of a type compare, ``None`` for SQLite's own."""
-    if sql_type.kind in DECIMAL_KINDS:
-        return Collation.DECIMAL
-    if sql_type.kind is Kind.DATETIMEOFFSET:
-        return Collation.OFFSET
-    if sql_type.kind is Kind.UNIQUEIDENTIFIER:
-        return Collation.GUID
-    if sql_type.kind in STRING_KINDS:
-        name = (sql_type.collation or "").upper()
-        if name.endswith(("_BIN", "_BIN2")) or "_BIN2_" in name:
-            return Collation.TEXT_BIN
-        if "_CS_" in f"{name}_":
-            return Collation.TEXT_CS
-        if "_AI_" in f"{name}_":
-            return Collation.TEXT_CI_AI
-        return Collation.TEXT_CI
-    return None
-
-
-def _declared_type(sql_type: SqlType) -> str:
-    kind = sql_type.kind
-    if kind in INTEGER_KINDS:
-        declared = "INTEGER"
-    elif kind in FLOAT_KINDS:
-        declared = "REAL"
-    elif kind in BINARY_KINDS or kind is Kind.SQL_VARIANT:
-        declared = "BLOB"
-    else:
-        declared = "TEXT"
-    collation = collation_of(sql_type)
-    return f"{declared} COLLATE {collation.value}" if collation else declared
 
 
 def rowid_alias(table: Table) -> Column | None:
@@ -92,7 +51,7 @@ def create_table_sql(table: Table, where: str, compile_expression: Expressions) 
     alias = rowid_alias(table)
     parts = []
     for column in table.columns:
-        text = f"{quote(column.name)} {_declared_type(column.type)}"
+        text = column_definition(column)
         if column is alias:
             text = f"{quote(column.name)} INTEGER PRIMARY KEY"
         elif column.computed is not None:
@@ -154,7 +113,7 @@ def create_index_sql(
     for column in key:
         if column is None:
             continue
-        collation = collation_of(column.type)
+        collation = types.collation(column.type)
         suffix = f" COLLATE {collation.value}" if collation else ""
         name_of = quote(column.name)
         if column.nullable:
@@ -193,11 +152,11 @@ def same_shape(old: Table, new: Table) -> bool:
     return (
         old.storage_name == new.storage_name
         and [
-            (c.name, c.type.kind, collation_of(c.type), c.computed, c.persisted)
+            (c.name, c.type.kind, types.collation(c.type), c.computed, c.persisted)
             for c in old.columns
         ]
         == [
-            (c.name, c.type.kind, collation_of(c.type), c.computed, c.persisted)
+            (c.name, c.type.kind, types.collation(c.type), c.computed, c.persisted)
             for c in new.columns
         ]
         and (old_alias.name if (old_alias := rowid_alias(old)) else None)
