@@ -706,7 +706,8 @@ MESSAGES: dict[int, tuple[int, str]] = {
     273: (
         16,
         "Cannot insert an explicit value into a timestamp column. Use INSERT with a "
-        "column list to exclude the timestamp column, or insert a DEFAULT into the timestamp column.",
+        "column list to exclude the timestamp column, or insert a DEFAULT into the timestamp "
+        "column.",
     ),
     339: (16, "DEFAULT or NULL are not allowed as explicit identity values."),
     4429: (

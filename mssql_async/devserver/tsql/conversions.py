@@ -52,7 +52,8 @@ _FIXED_LENGTH = {Kind.CHAR, Kind.NCHAR}
 
 
 def _name(kind: Kind) -> str:
-    return kind.value
+    """A type as conversion errors name it: decimal is numeric there."""
+    return "numeric" if kind is Kind.DECIMAL else kind.value
 
 
 # --- to integers --------------------------------------------------------------------------
@@ -91,6 +92,8 @@ def _to_integer(source: SqlType, target: SqlType) -> Converter:
         if bit:
             return 1 if value else 0
         if not low <= value <= high:
+            if kind is not Kind.BIGINT:
+                raise error(232, to_name, f"{value:f}")
             raise overflow(value)
         return of_integer(int(value))
 
@@ -407,7 +410,8 @@ def _time_text(moment: int, style: int, digits: int, invalid: Callable[[], SqlEr
         return dates.time_text(moment)[:8]
     if style in (14, 114, 13, 113, 21, 25, 121, 126, 127):
         text = dates.time_text(moment)
-        return text[:8] + ("." + text[9 : 9 + digits] if digits else "")
+        mark = ":" if style in (14, 114, 13, 113) else "."
+        return text[:8] + (mark + text[9 : 9 + digits] if digits else "")
     raise invalid()
 
 

@@ -115,6 +115,8 @@ class Expressions:
     def _literal(self, node: exp.Expression, names: Names) -> Typed:
         text = node.args["this"]
         if node.args["is_string"]:
+            # Without N a constant has the code page of the database.
+            text = strings.to_code_page(text)
             return constant(text, types.string_constant(text))
         if node.args.get("money"):
             return convert(constant(text, types.number_type(text)), MONEY)
@@ -217,9 +219,7 @@ class Expressions:
         style_node = node.args.get("style")
         attempt = bool(node.args.get("attempt"))
         if style_node is None:
-            return replace(
-                convert(value, to, attempt=attempt, explicit=True), digits=None, column=False
-            )
+            return _cast(convert(value, to, attempt=attempt, explicit=True))
         style = convert(self.scalar(style_node, names), INT)
         if not style.constant:
             raise NotSupportedByStandIn("CONVERT with a style that is not a constant")
@@ -227,10 +227,8 @@ class Expressions:
             return Typed("NULL", to, constant=True)
         number = int(style.value)
         if not _styled(value.type, to):
-            return replace(convert(value, to, attempt=attempt, explicit=True), column=False)
-        return replace(
-            convert(value, to, style=number, attempt=attempt, explicit=True), column=False
-        )
+            return _cast(convert(value, to, attempt=attempt, explicit=True))
+        return _cast(convert(value, to, style=number, attempt=attempt, explicit=True))
 
     # --- operators ------------------------------------------------------------------------
 
@@ -523,6 +521,11 @@ class Expressions:
 
     def scalars(self, values: Sequence[exp.Expression], names: Names) -> list[Typed]:
         return [self.scalar(value, names) for value in values]
+
+
+def _cast(value: Typed) -> Typed:
+    """What CAST gives is no column any more, whatever it was made of."""
+    return replace(value, digits=None, column=False, identity=False)
 
 
 def _near(node: exp.Expr) -> str:

@@ -47,6 +47,16 @@ _BARE = frozenset(
 )
 #: Reserved words that are function names before a parenthesis.
 _RESERVED_FUNCTIONS = frozenset({"COALESCE", "NULLIF", "LEFT", "RIGHT", "IDENTITY"})
+_ODBC_FUNCTIONS = {
+    "UCASE": "UPPER",
+    "LCASE": "LOWER",
+    "LENGTH": "LEN",
+    "IFNULL": "ISNULL",
+    "NOW": "GETDATE",
+    "CURDATE": "CURRENT_DATE",
+    "DATABASE": "DB_NAME",
+    "TRUNCATE": "ROUND",
+}
 _ODBC_LITERALS = {"D": "DATE", "T": "TIME", "TS": "DATETIME"}
 
 
@@ -237,6 +247,8 @@ class ExpressionGrammar(TokenStream):
         word = self.advance().upper
         if word == "FN":
             node = self._primary()
+            if isinstance(node, nodes.Call):
+                node.set("this", _ODBC_FUNCTIONS.get(node.this, node.this))
         elif word in _ODBC_LITERALS:
             from .parser import parse_type
 

@@ -24,7 +24,7 @@ def _column_key(node: exp.Column, names: Names) -> Shape | None:
     if found is None:
         return None
     source, column = found
-    return ("column", source.alias.casefold(), column.name.casefold())
+    return ("column", id(source), column.name.casefold())
 
 
 def _shape(node: object, names: Names) -> Shape:
@@ -64,10 +64,9 @@ def check_grouping(query: exp.Expression, names: Names) -> None:
     }
     for item in query.args.get("order") or ():
         node = item.this
-        if isinstance(node, exp.Column) and not node.args.get("table"):
-            if node.this.this.casefold() in aliases:
-                continue
-        _check(node, names, grouped)
+        bare = isinstance(node, exp.Column) and not node.args.get("table")
+        if not (bare and node.this.this.casefold() in aliases):
+            _check(node, names, grouped)
 
 
 def _check(node: exp.Expr, names: Names, grouped: set[Shape]) -> None:
@@ -80,7 +79,7 @@ def _check(node: exp.Expr, names: Names, grouped: set[Shape]) -> None:
             return
         key = _column_key(node, names)
         if key is not None:
-            raise error(8120, f"{key[1]}.{node.this.this}")
+            raise error(8120, _shown(node, names))
         return
     if isinstance(node, exp.Subquery | exp.Exists):
         return
@@ -99,6 +98,12 @@ def _check(node: exp.Expr, names: Names, grouped: set[Shape]) -> None:
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, exp.Expression):
                 _check(child, names, grouped)
+
+
+def _shown(node: exp.Column, names: Names) -> str:
+    qualifiers = [node.args["table"].this] if node.args.get("table") else []
+    source, column = names.find(node.this.this, qualifiers)
+    return f"{source.alias}.{column.name}"
 
 
 def _is_part(call: exp.Expression) -> bool:

@@ -90,9 +90,6 @@ class Modifications(Queries):
             wide = SqlType(of.kind, length=MAX, collation=of.collation)
             if length is not None and length != MAX and length <= (of.length or 0):
                 return convert(value, of).sql
-            if value.constant and isinstance(value.value, str) and not types.is_ansi(of):
-                if len(value.value) <= (of.length or 0) and value.value.isascii():
-                    return value.sql
             pad = 0
         else:
             unicode = of.kind is Kind.NCHAR

@@ -41,6 +41,11 @@ class Source:
         for column in self.columns:
             self._index.setdefault(column.name.casefold(), column)
 
+    def replace_columns(self, columns: list[SourceColumn]) -> None:
+        self.columns = columns
+        self._index = {}
+        self.__post_init__()
+
     def find(self, name: str) -> SourceColumn | None:
         return self._index.get(name.casefold())
 

@@ -317,9 +317,9 @@ class Queries(Sources, Expressions):
             if position is not None:
                 sql = str(position)
             else:
-                if distinct:
-                    raise error(145)
                 value = self.scalar(item.this, names)
+                if distinct and all(value.sql != output.value.sql for output in outputs):
+                    raise error(145)
                 sql = f"({value.sql})" if value.constant else value.collated()
             parts.append(sql + (" DESC" if item.args["descending"] else ""))
         return f" ORDER BY {', '.join(parts)}" if parts else ""

@@ -45,6 +45,12 @@ def table_columns(table: Table, prefix: str) -> list[SourceColumn]:
     ]
 
 
+def _may_miss(sources: list[Source]) -> None:
+    """The columns of these sources are NULL where an outer join finds no row."""
+    for source in sources:
+        source.replace_columns([replace(column, nullable=True) for column in source.columns])
+
+
 class Sources(Expressions):
     """Compiles FROM. Queries are the subclass's business."""
 
@@ -80,7 +86,9 @@ class Sources(Expressions):
         return self._function(node, names)
 
     def _join(self, node: exp.Expression, names: Names) -> str:
+        start = len(names.sources)
         left = self.source(node.this, names)
+        middle = len(names.sources)
         kind: str = node.args["kind"]
         right_node = node.args["expression"]
         if kind in ("CROSS APPLY", "OUTER APPLY"):
@@ -94,18 +102,25 @@ class Sources(Expressions):
         names.aggregates = 147
         condition = self.predicate(node.args["on"], names)
         names.aggregates = before
+        if kind in ("RIGHT", "FULL"):
+            _may_miss(names.sources[start:middle])
+        if kind in ("LEFT", "FULL"):
+            _may_miss(names.sources[middle:])
         return f"{left} {_JOINS[kind]} {right} ON {condition}"
 
     def _apply(self, node: exp.Expression, names: Names, *, outer: bool) -> str:
         word = "LEFT JOIN" if outer else "CROSS JOIN"
         on = " ON 1" if outer else ""
-        if isinstance(node, nodes.FunctionSource):
-            return f" {word} {self._function(node, names)}{on}"
+        before = len(names.sources)
         try:
-            return f" {word} {self.source(node, names)}{on}"
+            sql = self.source(node, names)
         except SqlError as failure:
-            if failure.number not in _UNBOUND:
+            if failure.number not in _UNBOUND or isinstance(node, nodes.FunctionSource):
                 raise
+        else:
+            if outer:
+                _may_miss(names.sources[before:])
+            return f" {word} {sql}{on}"
         query = node.args.get("query")
         if isinstance(query, nodes.SelectQuery) and self._is_plain_row(query):
             self._inline_row(node, query, names)
