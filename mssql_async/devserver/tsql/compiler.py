@@ -53,9 +53,10 @@ def _query_plan(compiler: Modifications, tree: exp.Expression) -> Plan:
         ResultColumn(output.name, output.value.type, output.value.nullable, output.value.identity)
         for output in compiled.outputs
     )
+    sql, binds = job.finished(compiled.sql)
     return Plan(
-        sql=job.prefix() + compiled.sql,
-        binds=tuple(job.binds),
+        sql=sql,
+        binds=binds,
         columns=() if compiled.assigns else columns,
         lock=job.lock,
         assigns=compiled.assigns,
@@ -73,9 +74,10 @@ def compile_expression(
     if target is not None:
         value = convert(value, target)
     column = ResultColumn("", value.type, value.nullable)
+    sql, binds = job.finished(f"SELECT {value.sql}")
     return Plan(
-        sql=f"{job.prefix()}SELECT {value.sql}",
-        binds=tuple(job.binds),
+        sql=sql,
+        binds=binds,
         columns=(column,),
         uses_system_views=job.uses_system_views,
     )
@@ -84,10 +86,11 @@ def compile_expression(
 def compile_predicate(expression: exp.Expression, scope: Scope) -> Plan:
     """One condition as a query of one row: 1, 0 or NULL."""
     job = Job(scope)
-    sql = Modifications(job).predicate(expression, Names())
+    condition = Modifications(job).predicate(expression, Names())
+    sql, binds = job.finished(f"SELECT {condition}")
     return Plan(
-        sql=f"{job.prefix()}SELECT {sql}",
-        binds=tuple(job.binds),
+        sql=sql,
+        binds=binds,
         columns=(ResultColumn("", BIT),),
         command=Command.NONE,
         uses_system_views=job.uses_system_views,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from ..errors import NotSupportedByStandIn, error
@@ -17,6 +18,10 @@ _INTENTS = (
     LockIntent.UPDATE_SKIP,
     LockIntent.UPDATE_NOWAIT,
 )
+
+
+#: A parameter; strings and quoted names are stepped over.
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?(\d+)""")
 
 
 @dataclass(slots=True)
@@ -68,6 +73,21 @@ class Job:
             )
             self.tables[name] = f"{name} AS MATERIALIZED (SELECT {columns} FROM json_each({rows}))"
         return name
+
+    def finished(self, sql: str) -> tuple[str, tuple[Bind, ...]]:
+        """``sql`` with its WITH, and the binds it still uses, numbered without gaps: what
+        was compiled to learn its type only, or folded away, leaves none behind."""
+        sql = self.prefix() + sql
+        used = sorted({int(number) for number in _PARAMETER.findall(sql) if number})
+        if len(used) == len(self.binds):
+            return sql, tuple(self.binds)
+        places = {number: place for place, number in enumerate(used, start=1)}
+
+        def renumbered(match: re.Match[str]) -> str:
+            return f"?{places[int(match[1])]}" if match[1] else match[0]
+
+        binds = tuple(self.binds[number - 1] for number in used)
+        return _PARAMETER.sub(renumbered, sql), binds
 
     def prefix(self) -> str:
         """WITH and its tables, or nothing."""

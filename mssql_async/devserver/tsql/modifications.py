@@ -179,7 +179,7 @@ class Modifications(Queries):
             else:
                 body = self._insert_query(query, columns, target, listed=listed is not None)
         returning, outputs, into = self._output(args.get("output"), target, "inserted")
-        sql = f"{self.job.prefix()}INSERT INTO {target.resolved.sqlite_name} {body}{returning}"
+        sql = f"INSERT INTO {target.resolved.sqlite_name} {body}{returning}"
         return self._plan(sql, Command.INSERT, target, outputs, into)
 
     def _default_row(self, target: _Target) -> str:
@@ -298,7 +298,7 @@ class Modifications(Queries):
                 f'{listed} FROM {rows}{where}{limit}) AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
                 f"{returning}"
             )
-        return self._plan(self.job.prefix() + sql, Command.UPDATE, target, outputs, into)
+        return self._plan(sql, Command.UPDATE, target, outputs, into)
 
     def _assigned_value(
         self, assignment: exp.Expression, column: Column, target: _Target, names: Names
@@ -368,7 +368,7 @@ class Modifications(Queries):
                 f"DELETE FROM {table} WHERE {rowid} IN (SELECT {quote(alias)}.{rowid} "
                 f"FROM {rows}{where}{limit}){returning}"
             )
-        return self._plan(self.job.prefix() + sql, Command.DELETE, target, outputs, into)
+        return self._plan(sql, Command.DELETE, target, outputs, into)
 
     # --- MERGE --------------------------------------------------------------------------------
 
@@ -446,7 +446,7 @@ class Modifications(Queries):
             listing, rest = quote(target.table.columns[0].name), ["NULL"]
         returning, outputs, into = self._output(args.get("output"), target, "inserted")
         sql = (
-            f"{self.job.prefix()}INSERT INTO {target.resolved.sqlite_name} ({listing}) "
+            f"INSERT INTO {target.resolved.sqlite_name} ({listing}) "
             f"SELECT {', '.join([*cells, *rest])} FROM {source} WHERE {where}{returning}"
         )
         return self._plan(sql, Command.MERGE, target, outputs, into)
@@ -511,7 +511,8 @@ class Modifications(Queries):
             f"INSERT INTO {target.resolved.sqlite_name} ({listing}) "
             f"VALUES ({', '.join([*cells, *rest])})"
         )
-        return OutputInto(sql, tuple(inner.job.binds), target.table)
+        sql, binds = inner.job.finished(sql)
+        return OutputInto(sql, binds, target.table)
 
     def _plan(
         self,
@@ -522,9 +523,10 @@ class Modifications(Queries):
         into: OutputInto | None,
     ) -> Plan:
         lock = LockIntent.UPDATE if self.job.lock is LockIntent.NONE else self.job.lock
+        sql, binds = self.job.finished(sql)
         return Plan(
             sql=sql,
-            binds=tuple(self.job.binds),
+            binds=binds,
             columns=() if into is not None else outputs,
             command=command,
             target=target.table,

@@ -469,7 +469,7 @@ class QueryGrammar(ExpressionGrammar):
         self.accept("INTO")
         target = self.object_name()
         self.table_hints()
-        alias = self._alias()
+        alias = None if self.at("USING") else self._alias()
         self.expect("USING")
         source = self._source()
         self.expect("ON")
