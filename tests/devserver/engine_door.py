@@ -59,9 +59,7 @@ class Outcome:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return next(
-            tuple(c.name for c in e.columns) for e in self.events if isinstance(e, Columns)
-        )
+        return next(tuple(c.name for c in e.columns) for e in self.events if isinstance(e, Columns))
 
     @property
     def errors(self) -> list[Message]:
@@ -159,9 +157,7 @@ def collect(run: Run) -> Outcome:
 
 def checked(outcome: Outcome) -> Outcome:
     for message in outcome.errors:
-        raise SqlError(
-            message.number, message.text, message.severity, message.state, message.line
-        )
+        raise SqlError(message.number, message.text, message.severity, message.state, message.line)
     return outcome
 
 

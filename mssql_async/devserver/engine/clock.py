@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 
 def now() -> str:
     """Local time as ``datetime2`` holds it."""
-    moment = datetime.datetime.now()  # noqa: DTZ005  SYSDATETIME() is local and naive
+    return at(time.time())
+
+
+def at(timestamp: float) -> str:
+    """A ``time.time()`` as ``datetime2`` holds it."""
+    moment = datetime.datetime.fromtimestamp(timestamp)  # noqa: DTZ006  SQL Server's is local
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f0")

@@ -32,7 +32,7 @@ from ..schema import (
     Table,
     View,
 )
-from ..sqltypes import INT, MAX, Kind, SqlType
+from ..sqltypes import MAX, Kind, SqlType
 from ..tsql import compiler
 from ..tsql import statements as st
 from . import catalogstore, clock, constraints, databasedefinitions, storage
@@ -40,7 +40,6 @@ from .catalog import (
     DBO,
     Catalog,
     CatalogEditor,
-    ObjectType,
     fold,
     index_named,
     key_of,
@@ -1451,6 +1450,3 @@ def execute(interpreter: Interpreter, frame: Frame, statement: st.Statement) -> 
     """Run one definition statement."""
     interpreter.session.statement_command = type(statement).__name__
     yield from _DEFINITIONS[type(statement)](interpreter, statement)
-
-
-__all__ = ["INT", "STATEMENTS", "Change", "ObjectType", "Place", "execute"]

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..config import EngineConfig
-from ..errors import SqlError, error
+from ..errors import error
 from ..protocols import LoginRequest
 from ..sqltypes import SqlType
 from ..tsql import compiler, runtime
@@ -165,6 +165,3 @@ class SqlEngine:
 def open_engine(config: EngineConfig) -> SqlEngine:
     """Open an engine on its files, or on temporary ones."""
     return SqlEngine(config)
-
-
-__all__ = ["SqlEngine", "SqlError", "open_engine"]

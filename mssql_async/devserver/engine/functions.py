@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import SqlError, error
 from ..schema import Column, Identity, Index, IndexKind, ObjectName, Table, View
-from ..sqltypes import STRING_KINDS, Kind, StorageValue
+from ..sqltypes import STRING_KINDS, StorageValue
 from ..tsql.parser import parse_object_name
 from .catalog import DBO, Catalog, CatalogObject, ObjectType, fold, primary_key
 from .databases import TEMPDB, Database
 from .identities import IdentityCounters
-from .systemviews.types import SYSTEM_TYPES, system_type_id
+from .systemviews.types import SYSTEM_TYPES
 
 if TYPE_CHECKING:
     from .session import EngineSession
@@ -292,9 +292,6 @@ _CONSTANTS: dict[str, StorageValue] = {
     "@@remserver": None,
     "@@total_errors": 0,
     "@@timeticks": 31250,
-    "suser_name": "sa",
-    "suser_sname": "sa",
-    "system_user": "sa",
     "session_user": "dbo",
     "current_user": "dbo",
     "user": "dbo",
@@ -743,6 +740,3 @@ def target_database(session: EngineSession, name: ObjectName) -> Database | None
     if name.is_temporary:
         return session.engine.databases.find(TEMPDB)
     return session.engine.databases.find(name.database or session.database)
-
-
-__all__ = ["FUNCTIONS", "Kind", "SessionHost", "find_object", "system_type_id", "target_database"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from ..results import (
     Done,
     Environment,
     EnvironmentChange,
-    Event,
     Message,
     OutputValue,
     ReturnStatus,
@@ -31,7 +31,7 @@ from ..schema import Table
 from ..sqltypes import StorageValue
 from ..tsql import parser
 from ..tsql import statements as st
-from . import clock, definitions, formatting
+from . import definitions, formatting
 from .databases import Database
 from .frames import Frame
 from .locks import Interrupted
@@ -47,6 +47,7 @@ from .outcomes import (
     LoopExit,
     Raised,
     ScopeEnded,
+    SeveralErrors,
     Thrown,
 )
 from .procedures import Argument, Call, find_procedure
@@ -167,7 +168,7 @@ class Interpreter:
         """Run ``steps`` as a whole request: what ends a batch ends here."""
         session = self.session
         session.frame = frame
-        session.last_request_start = clock.now()
+        session.last_request_start = time.time()
         try:
             yield from steps
         except (BatchAborted, ScopeEnded, LoopExit):
@@ -177,7 +178,7 @@ class Interpreter:
         finally:
             session.drop_table_variables(frame)
             session.frame = session.base_frame
-            session.last_request_end = clock.now()
+            session.last_request_end = time.time()
             if not session.transaction.is_open:
                 session.transaction.release_locks()
         if session.transaction.status.value < 0:
@@ -281,14 +282,11 @@ class Interpreter:
             raise ScopeEnded
 
     def report(self, problem: SqlError, done: Done | None) -> Iterator[Step]:
-        yield Message(
-            problem.number,
-            problem.text,
-            problem.severity,
-            problem.state,
-            problem.line,
-            problem.procedure,
-        )
+        yield _message(problem)
+        if isinstance(problem, SeveralErrors):
+            for other in problem.others:
+                other.line = problem.line
+                yield _message(other)
         if done is not None:
             yield done
 
@@ -360,25 +358,27 @@ class Interpreter:
 
     # --- statements that are not queries
 
-    def _begin_transaction(self, frame: Frame, statement: st.BeginTransaction) -> Iterator[Step]:
+    def run_begin_transaction(self, frame: Frame, statement: st.BeginTransaction) -> Iterator[Step]:
         yield from self.begin(statement.name)
         yield self.done(Command.BEGIN_TRANSACTION)
 
-    def _commit_transaction(self, frame: Frame, statement: st.CommitTransaction) -> Iterator[Step]:
+    def run_commit_transaction(
+        self, frame: Frame, statement: st.CommitTransaction
+    ) -> Iterator[Step]:
         yield from self.commit()
         yield self.done(Command.COMMIT)
 
-    def _rollback_transaction(
+    def run_rollback_transaction(
         self, frame: Frame, statement: st.RollbackTransaction
     ) -> Iterator[Step]:
         yield from self.roll_back_named(statement.name)
         yield self.done(Command.ROLLBACK)
 
-    def _save_transaction(self, frame: Frame, statement: st.SaveTransaction) -> Iterator[Step]:
+    def run_save_transaction(self, frame: Frame, statement: st.SaveTransaction) -> Iterator[Step]:
         self.session.transaction.save(statement.name)
         yield self.done(Command.OTHER)
 
-    def _use(self, frame: Frame, statement: st.Use) -> Iterator[Step]:
+    def run_use(self, frame: Frame, statement: st.Use) -> Iterator[Step]:
         session = self.session
         database = session.engine.databases.find(statement.database)
         if database is None:
@@ -390,7 +390,7 @@ class Interpreter:
         yield Message(5701, message_text(5701, database.name), 0, 2, statement.line)
         yield self.done(Command.OTHER)
 
-    def _set_option(self, frame: Frame, statement: st.SetOption) -> Iterator[Step]:
+    def run_set_option(self, frame: Frame, statement: st.SetOption) -> Iterator[Step]:
         session = self.session
         old = session.options.language
         if statement.name == "CONTEXT_INFO":
@@ -406,11 +406,11 @@ class Interpreter:
             yield Message(5703, message_text(5703, new), 0, 1, statement.line)
         yield Done(Command.SET)
 
-    def _isolation(self, frame: Frame, statement: st.SetIsolation) -> Iterator[Step]:
+    def run_isolation(self, frame: Frame, statement: st.SetIsolation) -> Iterator[Step]:
         self.session.options.isolation = statement.level
         yield Done(Command.SET)
 
-    def _identity_insert(self, frame: Frame, statement: st.SetIdentityInsert) -> Iterator[Step]:
+    def run_identity_insert(self, frame: Frame, statement: st.SetIdentityInsert) -> Iterator[Step]:
         session = self.session
         place = definitions.Place(session, statement.table)
         table = place.table
@@ -427,7 +427,7 @@ class Interpreter:
             session.identity_insert = None
         yield Done(Command.SET)
 
-    def _declare(self, frame: Frame, statement: st.Declare) -> Iterator[Step]:
+    def run_declare(self, frame: Frame, statement: st.Declare) -> Iterator[Step]:
         for name, declared, value in statement.variables:
             frame.declare(name, declared, None, exact=True)
             if value is not None:
@@ -435,7 +435,7 @@ class Interpreter:
         return
         yield
 
-    def _declare_table(self, frame: Frame, statement: st.DeclareTable) -> Iterator[Step]:
+    def run_declare_table(self, frame: Frame, statement: st.DeclareTable) -> Iterator[Step]:
         if statement.name.casefold() in frame.tables or statement.name.casefold() in frame.types:
             raise error(134, statement.name)
         definitions.declare_table(self.session, frame, statement)
@@ -451,7 +451,7 @@ class Interpreter:
             marks = ", ".join("?" * len(rows[0]))
             self.session.connection.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
 
-    def _set_variable(self, frame: Frame, statement: st.SetVariable) -> Iterator[Step]:
+    def run_set_variable(self, frame: Frame, statement: st.SetVariable) -> Iterator[Step]:
         folded = statement.name.casefold()
         declared = frame.declared.get(folded)
         if declared is None:
@@ -462,14 +462,14 @@ class Interpreter:
         self.session.last_error = 0
         yield Done(Command.SET)
 
-    def _if(self, frame: Frame, statement: st.If) -> Iterator[Step]:
+    def run_if(self, frame: Frame, statement: st.If) -> Iterator[Step]:
         yield from self._condition_access(frame, statement.condition)
         if self.queries.holds(frame, statement.condition):
             yield from self.block(frame, statement.then)
         else:
             yield from self.block(frame, statement.otherwise)
 
-    def _while(self, frame: Frame, statement: st.While) -> Iterator[Step]:
+    def run_while(self, frame: Frame, statement: st.While) -> Iterator[Step]:
         while True:
             self.session.frame = frame
             if self.session.interrupted.is_set():
@@ -489,25 +489,25 @@ class Interpreter:
             entry = self.queries.predicate_plan(frame, condition)
             yield from self.queries.access(entry)
 
-    def _block(self, frame: Frame, statement: st.Block) -> Iterator[Step]:
+    def run_block(self, frame: Frame, statement: st.Block) -> Iterator[Step]:
         yield from self.block(frame, statement.body)
 
-    def _break(self, frame: Frame, statement: st.Break) -> Iterator[Step]:
+    def run_break(self, frame: Frame, statement: st.Break) -> Iterator[Step]:
         raise LoopExit(Loop.BREAK)
         yield
 
-    def _continue(self, frame: Frame, statement: st.Continue) -> Iterator[Step]:
+    def run_continue(self, frame: Frame, statement: st.Continue) -> Iterator[Step]:
         raise LoopExit(Loop.CONTINUE)
         yield
 
-    def _return(self, frame: Frame, statement: st.Return) -> Iterator[Step]:
+    def run_return(self, frame: Frame, statement: st.Return) -> Iterator[Step]:
         if statement.value is not None:
             value = self.queries.evaluate(frame, statement.value, None)
             frame.return_status = int(value) if isinstance(value, int | float | str) else 0
         raise ScopeEnded
         yield
 
-    def _try_catch(self, frame: Frame, statement: st.TryCatch) -> Iterator[Step]:
+    def run_try_catch(self, frame: Frame, statement: st.TryCatch) -> Iterator[Step]:
         frame.in_try += 1
         outer = frame.handling
         try:
@@ -527,13 +527,13 @@ class Interpreter:
         finally:
             frame.handling = outer
 
-    def _print(self, frame: Frame, statement: st.Print) -> Iterator[Step]:
+    def run_print(self, frame: Frame, statement: st.Print) -> Iterator[Step]:
         value = self.queries.evaluate(frame, statement.value, formatting.MESSAGE_TYPE)
         text = "" if value is None else str(value)
         yield Message(0, text or " ", 0, 1, statement.line)
         yield self.done(Command.OTHER)
 
-    def _raise_error(self, frame: Frame, statement: st.RaiseError) -> Iterator[Step]:
+    def run_raise_error(self, frame: Frame, statement: st.RaiseError) -> Iterator[Step]:
         evaluate = self.queries.evaluate
         message = evaluate(frame, statement.message, None)
         severity = _whole(evaluate(frame, statement.severity, None))
@@ -551,7 +551,7 @@ class Interpreter:
             return
         raise Raised(_FIRST_USER_NUMBER, text, severity, state, statement.line)
 
-    def _throw(self, frame: Frame, statement: st.Throw) -> Iterator[Step]:
+    def run_throw(self, frame: Frame, statement: st.Throw) -> Iterator[Step]:
         if statement.number is None:
             current = frame.current_error
             if current is None:
@@ -583,7 +583,7 @@ class Interpreter:
         raise Thrown(number, str(text or ""), 16, state, statement.line)
         yield
 
-    def _wait_for(self, frame: Frame, statement: st.WaitFor) -> Iterator[Step]:
+    def run_wait_for(self, frame: Frame, statement: st.WaitFor) -> Iterator[Step]:
         value = self.queries.evaluate(frame, statement.value, formatting.MESSAGE_TYPE)
         seconds = formatting.delay(str(value or ""))
         if statement.until:
@@ -597,7 +597,7 @@ class Interpreter:
             raise Interrupted
         yield self.done(Command.OTHER)
 
-    def _kill(self, frame: Frame, statement: st.Kill) -> Iterator[Step]:
+    def run_kill(self, frame: Frame, statement: st.Kill) -> Iterator[Step]:
         session = self.session
         if statement.session_id == session.spid:
             raise error(6104)
@@ -609,7 +609,7 @@ class Interpreter:
 
     # --- dynamic SQL and procedures
 
-    def _execute_string(self, frame: Frame, statement: st.ExecuteString) -> Iterator[Step]:
+    def run_execute_string(self, frame: Frame, statement: st.ExecuteString) -> Iterator[Step]:
         text = self.queries.evaluate(frame, statement.sql, formatting.MESSAGE_TYPE)
         inner = frame.nested()
         yield from self.scope(inner, self.parse(str(text or "")))
@@ -627,7 +627,7 @@ class Interpreter:
             session.drop_table_variables(inner)
             session.frame = outer
 
-    def _execute(self, frame: Frame, statement: st.Execute) -> Iterator[Step]:
+    def run_execute(self, frame: Frame, statement: st.Execute) -> Iterator[Step]:
         arguments = []
         for given in statement.arguments:
             argument = Argument(given.name, formatting.MESSAGE_TYPE, None, output=given.output)
@@ -651,6 +651,17 @@ class Interpreter:
                 )
         if statement.result:
             frame.values[statement.result.casefold()] = call.status
+
+
+def _message(problem: SqlError) -> Message:
+    return Message(
+        problem.number,
+        problem.text,
+        problem.severity,
+        problem.state,
+        problem.line,
+        problem.procedure,
+    )
 
 
 def _whole(value: StorageValue) -> int:
@@ -700,32 +711,30 @@ _HANDLERS: dict[type, Handler] = {
     st.Delete: _modification,
     st.Merge: _modification,
     st.InsertExec: _insert_exec,
-    st.BeginTransaction: Interpreter._begin_transaction,
-    st.CommitTransaction: Interpreter._commit_transaction,
-    st.RollbackTransaction: Interpreter._rollback_transaction,
-    st.SaveTransaction: Interpreter._save_transaction,
-    st.Use: Interpreter._use,
-    st.SetOption: Interpreter._set_option,
-    st.SetIsolation: Interpreter._isolation,
-    st.SetIdentityInsert: Interpreter._identity_insert,
-    st.Declare: Interpreter._declare,
-    st.DeclareTable: Interpreter._declare_table,
-    st.SetVariable: Interpreter._set_variable,
-    st.If: Interpreter._if,
-    st.While: Interpreter._while,
-    st.Block: Interpreter._block,
-    st.Break: Interpreter._break,
-    st.Continue: Interpreter._continue,
-    st.Return: Interpreter._return,
-    st.TryCatch: Interpreter._try_catch,
-    st.Print: Interpreter._print,
-    st.RaiseError: Interpreter._raise_error,
-    st.Throw: Interpreter._throw,
-    st.WaitFor: Interpreter._wait_for,
-    st.Kill: Interpreter._kill,
-    st.Execute: Interpreter._execute,
-    st.ExecuteString: Interpreter._execute_string,
+    st.BeginTransaction: Interpreter.run_begin_transaction,
+    st.CommitTransaction: Interpreter.run_commit_transaction,
+    st.RollbackTransaction: Interpreter.run_rollback_transaction,
+    st.SaveTransaction: Interpreter.run_save_transaction,
+    st.Use: Interpreter.run_use,
+    st.SetOption: Interpreter.run_set_option,
+    st.SetIsolation: Interpreter.run_isolation,
+    st.SetIdentityInsert: Interpreter.run_identity_insert,
+    st.Declare: Interpreter.run_declare,
+    st.DeclareTable: Interpreter.run_declare_table,
+    st.SetVariable: Interpreter.run_set_variable,
+    st.If: Interpreter.run_if,
+    st.While: Interpreter.run_while,
+    st.Block: Interpreter.run_block,
+    st.Break: Interpreter.run_break,
+    st.Continue: Interpreter.run_continue,
+    st.Return: Interpreter.run_return,
+    st.TryCatch: Interpreter.run_try_catch,
+    st.Print: Interpreter.run_print,
+    st.RaiseError: Interpreter.run_raise_error,
+    st.Throw: Interpreter.run_throw,
+    st.WaitFor: Interpreter.run_wait_for,
+    st.Kill: Interpreter.run_kill,
+    st.Execute: Interpreter.run_execute,
+    st.ExecuteString: Interpreter.run_execute_string,
     **dict.fromkeys(definitions.STATEMENTS, _definition),
 }
-
-__all__ = ["Event", "Interpreter"]

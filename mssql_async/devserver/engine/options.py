@@ -14,7 +14,23 @@ from ..protocols import Isolation
 
 DATE_FORMATS = frozenset({"mdy", "dmy", "ymd", "ydm", "myd", "dym"})
 
-_LANGUAGES = {"us_english": ("mdy", 7), "english": ("mdy", 7), "british": ("dmy", 1)}
+_LANGUAGES = {
+    "us_english": ("us_english", "mdy", 7),
+    "english": ("us_english", "mdy", 7),
+    "british": ("British", "dmy", 1),
+    "british english": ("British", "dmy", 1),
+    "deutsch": ("Deutsch", "dmy", 1),
+    "german": ("Deutsch", "dmy", 1),
+    "français": ("Français", "dmy", 1),
+    "french": ("Français", "dmy", 1),
+    "español": ("Español", "dmy", 1),
+    "spanish": ("Español", "dmy", 1),
+    "italiano": ("Italiano", "dmy", 1),
+    "italian": ("Italiano", "dmy", 1),
+    "polski": ("polski", "dmy", 1),
+    "polish": ("polski", "dmy", 1),
+}
+"""Name, DATEFORMAT and DATEFIRST. Messages and DATENAME stay English."""
 
 # Options whose only supported value is the ANSI one that every ODBC connection has.
 _FIXED = {
@@ -116,8 +132,7 @@ class SessionOptions:
         language = value.lower().removeprefix("n'").strip("[]'")
         if language not in _LANGUAGES:
             raise NotSupportedByStandIn(f"SET LANGUAGE {value}", line)
-        self.language = "us_english" if language == "english" else language
-        self.date_format, self.date_first = _LANGUAGES[language]
+        self.language, self.date_format, self.date_first = _LANGUAGES[language]
 
     @property
     def bits(self) -> int:

@@ -10,6 +10,7 @@ Source: SQL Server documentation, "Transaction locking and row versioning guide"
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from sqlglot import exp
 from ..errors import SqlError, error
 from ..protocols import Isolation
 from ..results import Columns, Command, Done, Rows
-from ..schema import Column, Table
+from ..schema import Table
 from ..sqltypes import SqlType, StorageValue
 from ..tsql import compiler
 from ..tsql import statements as st
@@ -30,7 +31,6 @@ from .databases import Database
 from .formatting import fit
 from .frames import Frame
 from .identities import IdentityCounters
-from .locks import Interrupted
 from .outcomes import CompilationFailed
 from .plancache import CachedPlan
 from .runs import FULL_CHUNK, Control, Step
@@ -88,6 +88,7 @@ class Queries:
         except SqlError as problem:
             raise CompilationFailed(problem) from problem
         transaction = session.transaction
+        used = _highest_bind(plan.sql)
         entry = CachedPlan(
             plan=plan,
             owner=node,
@@ -97,7 +98,7 @@ class Queries:
             target_database=scope.home(plan.target) if plan.target is not None else None,
             binds=tuple(
                 bind.name.casefold() if isinstance(bind, VariableBind) else bind
-                for bind in plan.binds
+                for bind in plan.binds[:used]
             ),
             columns=Columns(plan.columns),
         )
@@ -249,6 +250,7 @@ class Queries:
         session.interruptible = True
         session.budgeted = not session.may_wait
         session.over_budget = False
+        session.ticks = 0
         try:
             cursor = session.connection.execute(entry.plan.sql, self._binds(frame, entry))
             return cursor, cursor.fetchmany(FULL_CHUNK)
@@ -340,9 +342,12 @@ class Queries:
         rows, count = self.write_plan(frame, entry)
         session.row_count = count
         session.last_error = 0
-        if entry.plan.command is Command.INSERT and entry.plan.target is not None:
-            if entry.plan.target.identity_column is None:
-                session.last_identity = None
+        target = entry.plan.target
+        inserted = entry.plan.command is Command.INSERT and target is not None
+        if inserted and target is not None and target.identity_column is None:
+            session.last_identity = None
+        if not session.transaction.depth:
+            session.transaction.release_locks()
         if entry.plan.columns:
             yield entry.columns
             for start in range(0, len(rows), FULL_CHUNK):
@@ -390,8 +395,7 @@ class Queries:
             self._interpreter.write(work)
         except sqlite3.IntegrityError as problem:
             session.interruptible = False
-            again = self._unique_violation(entry, values, problem)
-            return again
+            return self._unique_violation(entry, values, problem)
         except sqlite3.Error as problem:
             raise self._check_violation(entry) or problem from problem
         finally:
@@ -537,9 +541,9 @@ class Queries:
         interpreter, session = self._interpreter, self._session
         rows: list[Row] = []
         steps = (
-            interpreter._execute(frame, statement.call)
+            interpreter.run_execute(frame, statement.call)
             if isinstance(statement.call, st.Execute)
-            else interpreter._execute_string(frame, statement.call)
+            else interpreter.run_execute_string(frame, statement.call)
         )
         for step in steps:
             if isinstance(step, Rows):
@@ -605,12 +609,20 @@ class Queries:
             return None
         if source == target:
             return value
-        if source.kind is target.kind and source.scale == target.scale:
-            if source.precision == target.precision and isinstance(value, str | bytes):
-                return fit(value, target)
+        alike = source.kind is target.kind and source.scale == target.scale
+        if alike and source.precision == target.precision and isinstance(value, str | bytes):
+            return fit(value, target)
         sql = self._session.engine.conversion(source, target)
         row = self._session.connection.execute(f"SELECT {sql}", (value,)).fetchone()
         return fit(row[0], target)
+
+
+_BINDS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d+)")
+
+
+def _highest_bind(sql: str) -> int:
+    """The number of the last parameter that the SQL still uses: SQLite counts up to it."""
+    return max((int(match.group(1) or 0) for match in _BINDS.finditer(sql)), default=0)
 
 
 class _OverBudget(Exception):
@@ -637,6 +649,3 @@ def _type_of(value: StorageValue) -> SqlType:
     if isinstance(value, bytes):
         return sqltypes.varbinary(sqltypes.MAX)
     return sqltypes.nvarchar(sqltypes.MAX)
-
-
-__all__ = ["Column", "Interrupted", "Queries"]

@@ -14,6 +14,7 @@ import enum
 import itertools
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
     from .engine import SqlEngine
 
 _MOST_ATTACHED = 9
-_PROGRESS_STEPS = 4000
-"""SQLite operations between two looks at the interrupt flag; also what a SELECT may use
-up on a thread that may not wait (well below a millisecond of native work)."""
+_PROGRESS_STEPS = 2000
+"""SQLite operations between two looks at the interrupt flag."""
+_BUDGET_TICKS = 3
+"""Looks that a SELECT may live through on a thread that may not wait: well below a
+millisecond of native work. SQLite counts the operations of a prepared statement across
+its executions, so the first look may come at once."""
 
 
 class SessionStatus(enum.Enum):
@@ -62,8 +66,7 @@ class EngineSession:
         self._spid = spid
         self.login = request
         self.login_time = clock.now()
-        self.last_request_start = self.login_time
-        self.last_request_end = self.login_time
+        self.last_request_start = self.last_request_end = time.time()
         self.status = SessionStatus.SLEEPING
         self.login_database = database
         self.current_database = database
@@ -91,6 +94,7 @@ class EngineSession:
         self.interruptible = False
         self.budgeted = False
         self.over_budget = False
+        self.ticks = 0
         self.connection.set_progress_handler(self._progress, _PROGRESS_STEPS)
         self.base_frame = Frame()
         self.frame = self.base_frame
@@ -358,8 +362,9 @@ class EngineSession:
         if self.interrupted.is_set():
             return 1
         if self.budgeted:
-            self.over_budget = True
-            return 1
+            self.ticks += 1
+            self.over_budget = self.ticks > _BUDGET_TICKS
+            return int(self.over_budget)
         return 0
 
 

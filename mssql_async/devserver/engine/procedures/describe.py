@@ -17,7 +17,7 @@ from ... import sqltypes
 from ...errors import SqlError
 from ...results import ResultColumn
 from ...schema import Column, ObjectName
-from ...sqltypes import BINARY_KINDS, DATETIME_KINDS, STRING_KINDS, Kind, SqlType, StorageValue
+from ...sqltypes import BINARY_KINDS, STRING_KINDS, Kind, SqlType, StorageValue
 from ...tsql import compiler, nodes
 from ...tsql import statements as st
 from ..frames import Frame
@@ -201,7 +201,7 @@ class _Inference:
         if isinstance(query, nodes.ValuesQuery):
             rows = [list(getattr(row, "expressions", ())) for row in query.expressions]
         elif isinstance(query, nodes.SelectQuery):
-            rows = [[getattr(item, "unalias", lambda: item)() for item in query.expressions]]
+            rows = [[_bare(item) for item in query.expressions]]
         for row in rows:
             for name, value in zip(names, row, strict=False):
                 column = table.column(str(name))
@@ -371,6 +371,3 @@ def sp_describe_first_result_set(call: Call) -> Iterator[Step]:
             )
         break
     yield from call.result(_FIRST_RESULT, rows)
-
-
-_DATETIMES = DATETIME_KINDS

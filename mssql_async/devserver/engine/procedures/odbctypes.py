@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...sqltypes import BINARY_KINDS, MAX, STRING_KINDS, UNICODE_KINDS, Kind, SqlType
+from ...sqltypes import BINARY_KINDS, MAX, STRING_KINDS, Kind, SqlType
 from ..systemviews.types import max_length, numeric_precision, numeric_scale
 
 CODES = {
@@ -367,5 +367,3 @@ TYPE_INFO = (
         datetime_sub=0,
     ),
 )
-
-_UNICODE = UNICODE_KINDS

@@ -6,6 +6,7 @@ import datetime
 import zoneinfo
 from collections.abc import Iterator
 
+from .. import clock
 from .definition import Context, Row, system_view
 
 _TIME_ZONES = {
@@ -112,7 +113,8 @@ def _sessions(context: Context) -> Iterator[Row]:
             *(session.spid, session.login_time, login.host_name, login.program_name),
             *(login.host_process_id, login.client_library, login.user),
             *(session.status.value, None, 0, 0, 0),
-            *(session.last_request_start, session.last_request_end, 0, 0, 0, 1),
+            *(clock.at(session.last_request_start), clock.at(session.last_request_end)),
+            *(0, 0, 0, 1),
             *(options.text_size, options.language, options.date_format, options.date_first),
             *(1, int(options.arithmetic_abort), 1, int(options.isolation)),
             *(options.lock_timeout, options.deadlock_priority, session.row_count),
@@ -153,7 +155,7 @@ def _requests(context: Context) -> Iterator[Row]:
             continue
         blocker = engine.locks.blocker_of(session)
         yield (
-            *(session.spid, 0, session.last_request_start),
+            *(session.spid, 0, clock.at(session.last_request_start)),
             "suspended" if blocker else "running",
             *(session.statement_command or "SELECT", session.current_database.database_id, 1),
             *(blocker, "LCK_M_X" if blocker else None, 0),
