@@ -33,6 +33,9 @@ checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
 pyodbc.pooling = False
 
+#: mssql-django calls it transient, as Azure says it when a database fails over.
+CANNOT_OPEN_DATABASE = frozenset({4060})
+
 #: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
 _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
 
@@ -96,6 +99,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             connection_retries=options.connection_retries,
             connection_retry_backoff_time=options.connection_retry_backoff_time,
             transient_errors=frozenset(map(int, self._transient_error_numbers)),
+            definite_at_first=frozenset() if options.retries_are_explicit else CANNOT_OPEN_DATABASE,
             setencoding=options.setencoding,
             setdecoding=options.setdecoding,
             unicode_results=options.unicode_results,

@@ -35,6 +35,8 @@ class BackendOptions:
     query_timeout: int = 0
     connection_retries: int = 5
     connection_retry_backoff_time: float = 5.0
+    retries_are_explicit: bool = False
+    """``connection_retries`` was set, so that even a name that may be wrong is retried."""
     isolation_level: str = "READ COMMITTED"
     datefirst: int = 7
     return_rows_bulk_insert: bool = False
@@ -95,6 +97,7 @@ def backend_options(settings_dict: Mapping[str, Any], alias: str) -> BackendOpti
         connection_timeout=number("connection_timeout", 0, 0),
         query_timeout=number("query_timeout", 0, 0),
         connection_retries=number("connection_retries", 5, 0),
+        retries_are_explicit="connection_retries" in options,
         connection_retry_backoff_time=number("connection_retry_backoff_time", 5, 0, float),
         isolation_level=level,
         datefirst=datefirst,

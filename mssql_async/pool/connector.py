@@ -51,6 +51,10 @@ class ConnectParameters:
     connection_retries: int = 5
     connection_retry_backoff_time: float = 5.0
     transient_errors: frozenset[int] = frozenset()
+    """Numbers of the server's errors that are worth another attempt."""
+    definite_at_first: frozenset[int] = frozenset()
+    """Those of them that are not until a first connection has succeeded: before it, a
+    database that cannot be opened is a wrong name, not one that is failing over."""
     setencoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     setdecoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     unicode_results: bool = False

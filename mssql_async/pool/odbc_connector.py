@@ -58,13 +58,20 @@ class OdbcConnector:
                 pause = p.connection_retry_backoff_time
                 retry = (
                     attempts <= p.connection_retries
-                    and not p.transient_errors.isdisjoint(odbc.error_numbers(error))
+                    and self._is_transient(error)
                     and time.monotonic() + pause < deadline
                 )
                 if not retry:
                     raise _explained(error, p.target, attempts) from error
                 if self._stopping.wait(pause):
                     raise _explained(error, p.target, attempts) from error
+
+    def _is_transient(self, error: pyodbc.Error) -> bool:
+        p = self._parameters
+        worth_it = p.transient_errors
+        if not self._has_connected:
+            worth_it -= p.definite_at_first
+        return not worth_it.isdisjoint(odbc.error_numbers(error))
 
     def _open_once(self) -> pyodbc.Connection:
         p = self._parameters

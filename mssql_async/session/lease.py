@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import time
 import weakref
 from collections.abc import Iterator
@@ -277,7 +278,11 @@ def _has_parameters(params: tuple[Any, ...]) -> bool:
     return bool(params)
 
 
-def disown_after_fork() -> None:
+# Kept for good: to collect them would close the parent's connections under its feet.
+_inherited: list[LeasedConnection] = []
+
+
+def _disown_after_fork() -> None:
     """In a forked child: no lease of the parent may be used, closed or given back."""
     for lease in list(_live):
         lease.state = LeaseState.INHERITED
@@ -286,5 +291,5 @@ def disown_after_fork() -> None:
     _live.clear()
 
 
-# Kept for good: to collect them would close the parent's connections under its feet.
-_inherited: list[LeasedConnection] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_after_fork)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from pytest_django import DjangoDbBlocker
 
 from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
@@ -15,9 +16,9 @@ from tests.conftest import connection_settings
 
 
 @pytest.fixture
-def server() -> Iterator[DevServer]:
+def server(django_db_blocker: DjangoDbBlocker) -> Iterator[DevServer]:
     """An embedded server of the test's own, whose counters nobody else moves."""
-    with DevServer() as own:
+    with django_db_blocker.unblock(), DevServer() as own:
         yield own
         close_pools(lambda parameters: parameters.address == (own.host, own.port))
 
