@@ -238,7 +238,8 @@ class DefinitionGrammar(QueryGrammar):
         actions = {"DELETE": ReferentialAction.NO_ACTION, "UPDATE": ReferentialAction.NO_ACTION}
         while self.at("ON") and self.peek().upper in actions:
             self.expect("ON")
-            actions[self.advance().upper] = self._referential_action()
+            event = self.advance().upper
+            actions[event] = self._referential_action()
         self.accept("NOT", "FOR", "REPLICATION")
         return st.ForeignKeyDefinition(
             columns=columns,
