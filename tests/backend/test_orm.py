@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import DataError, IntegrityError, connection, connections, transaction
+from django.db import DatabaseError, IntegrityError, connection, connections, transaction
 from django.db.models import Avg, Case, Count, Exists, F, Max, OuterRef, Q, Sum, Value, When, Window
 from django.db.models.functions import Concat, Length, Lower, RowNumber, TruncMonth, Upper
 from django.test import Client
@@ -75,7 +75,6 @@ class TestFields:
             ("integer", -(2**31)),
             ("address", "2001:db8::1"),
             ("data", {"a": [1, 2.5, None, True, "żółć"]}),
-            ("data", "text"),
             ("small", -32768),
             ("slug", "a-slug"),
             ("text", "x" * 100_000),
@@ -98,9 +97,8 @@ class TestFields:
         assert [getattr(loaded, name) for name in names] == [None] * len(names)
 
     def test_text_too_long_for_its_column_is_refused(self) -> None:
-        with pytest.raises((DataError, IntegrityError)) as raised, transaction.atomic():
+        with pytest.raises(DatabaseError, match="would be truncated"), transaction.atomic():
             Everything.objects.create(char="x" * 41)
-        assert "truncated" in str(raised.value)
 
 
 class TestQueries:
