@@ -68,10 +68,12 @@ class TdsServer:
             server_name=server_name,
             product_version=product_version,
             login_timeout=login_timeout,
+            on_login=self._announce_change,
         )
         self._connections: dict[TdsConnection, asyncio.Task[None]] = {}
         self._server: asyncio.Server | None = None
         self._stopping = False
+        self._sessions_changed = threading.Condition()
 
     def __repr__(self) -> str:
         state = "stopped" if self._server is None else "listening"
@@ -101,6 +103,12 @@ class TdsServer:
         infos = [connection.session_info for connection in list(self._connections)]
         return sorted((info for info in infos if info is not None), key=lambda info: info.spid)
 
+    def wait_for_sessions(self, count: int, timeout: float) -> bool:
+        """Block the calling thread until there are ``count`` sessions; ``False`` when
+        ``timeout`` seconds were not enough. Not for the event loop's own thread."""
+        with self._sessions_changed:
+            return self._sessions_changed.wait_for(lambda: len(self.sessions()) == count, timeout)
+
     async def start(self) -> None:
         """
         :raises OSError: the address cannot be listened on.
@@ -108,15 +116,22 @@ class TdsServer:
         self._server = await asyncio.start_server(self._accept, self._host, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def kill(self, spid: int | None = None) -> int:
-        """Hang up on the session ``spid``, or on everybody; says on how many."""
-        killed = 0
-        for connection in list(self._connections):
-            info = connection.session_info
-            if spid is None or (info is not None and info.spid == spid):
-                connection.abort()
-                killed += 1
-        return killed
+    async def kill(self, spid: int | None = None) -> int:
+        """Hang up on the session ``spid``, or on everybody; says on how many, once their
+        sessions are closed."""
+        victims = {
+            connection: task
+            for connection, task in self._connections.items()
+            if spid is None or connection.spid == spid
+        }
+        for connection in victims:
+            connection.abort()
+        if victims:
+            _done, pending = await asyncio.wait(set(victims.values()), timeout=STOP_TIMEOUT)
+            for connection, task in victims.items():
+                if task in pending:
+                    logger.error("%r did not end within %s s", connection, STOP_TIMEOUT)
+        return len(victims)
 
     async def stop(self) -> None:
         """Stop listening, hang up on everybody, wait until every session is closed."""
@@ -124,15 +139,8 @@ class TdsServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
-        self.kill()
-        tasks = set(self._connections.values())
-        if tasks:
-            _done, pending = await asyncio.wait(tasks, timeout=STOP_TIMEOUT)
-            for connection in self._connections if pending else ():
-                logger.error("%r did not end within %s s", connection, STOP_TIMEOUT)
-            self._workers.shutdown(wait=not pending)
-        else:
-            self._workers.shutdown()
+        await self.kill()
+        self._workers.shutdown(wait=not self._connections)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -146,6 +154,11 @@ class TdsServer:
             await connection.serve()
         finally:
             del self._connections[connection]
+            self._announce_change()
+
+    def _announce_change(self) -> None:
+        with self._sessions_changed:
+            self._sessions_changed.notify_all()
 
 
 class DevServer:
@@ -159,6 +172,11 @@ class DevServer:
     Without a ``database_file`` the database is temporary and gone after :meth:`close`.
     It listens on loopback unless told otherwise; the default password is documented
     and protects nothing.
+
+    A client in the same process must let other threads run while it waits for a reply.
+    pyodbc does, but for ``fast_executemany``, which keeps the interpreter to itself while
+    it asks for the parameters' types: use it against a server in another process
+    (``python -m mssql_async.devserver``).
 
     :raises OSError: the address cannot be listened on.
     """
@@ -242,10 +260,13 @@ class DevServer:
 
     def kill(self, spid: int | None = None) -> int:
         """Hang up on the session ``spid``, or on everybody, as a failover would; says on
-        how many. Returns when it is done."""
-        done: Future[int] = Future()
-        self._loop.call_soon_threadsafe(lambda: done.set_result(self._server.kill(spid)))
-        return done.result()
+        how many, once their sessions are closed."""
+        return asyncio.run_coroutine_threadsafe(self._server.kill(spid), self._loop).result()
+
+    def wait_for_sessions(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait until exactly ``count`` sessions are logged in: a session ends a moment
+        after its client hung up. ``False`` when ``timeout`` seconds were not enough."""
+        return self._server.wait_for_sessions(count, timeout)
 
     def connection_string(
         self, database: str | None = None, driver: str = "ODBC Driver 18 for SQL Server"

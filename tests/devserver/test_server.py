@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -93,15 +94,24 @@ def test_sessions_are_listed(caplog: pytest.LogCaptureFixture) -> None:
             assert (second.spid, second.database, second.state) == (52, "other", "ready")
 
 
+def test_the_end_of_sessions_can_be_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(FakeEngine(), caplog) as server:
+        with RawClient(server.port), RawClient(server.port):
+            assert server.wait_for_sessions(2)
+            assert not server.wait_for_sessions(1, timeout=0)
+        assert server.wait_for_sessions(0, timeout=PATIENCE)
+        assert server.sessions() == []
+
+
 def test_everybody_can_be_hung_up_on(caplog: pytest.LogCaptureFixture) -> None:
     engine = FakeEngine()
     with serving(engine, caplog) as server:
         with RawClient(server.port) as one, RawClient(server.port) as two:
             assert server.kill(4711) == 0
             assert server.kill() == 2
+            assert all(session.closed.is_set() for session in engine.sessions)
             assert one.hung_up()
             assert two.hung_up()
-        assert all(session.closed.wait(PATIENCE) for session in engine.sessions)
         with RawClient(server.port) as client:
             assert client.batch("SELECT 1")
 
@@ -172,8 +182,6 @@ async def test_a_stopped_server_has_no_connections_left() -> None:
         with RawClient(port) as connected:
             connected.send(PacketType.SQL_BATCH, batch("wait"))
             return connected.hung_up()
-
-    import asyncio
 
     waiting = asyncio.create_task(asyncio.to_thread(client))
     assert await asyncio.to_thread(block.entered.wait, PATIENCE)

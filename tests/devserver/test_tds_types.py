@@ -133,7 +133,7 @@ def test_every_type_is_recognised(sql_type: SqlType) -> None:
         (t.time(0), "12:34:56.0000000"),
         (t.SMALLDATETIME, "2079-06-06 23:59:00.0000000"),
         (t.DATETIME, "1753-01-01 00:00:00.0000000"),
-        (t.DATETIME, "9999-12-31 23:59:59.9966667"),
+        (t.DATETIME, "9999-12-31 23:59:59.9970000"),
         (t.datetime2(7), "2026-11-23 12:34:56.1234567"),
         (t.datetime2(0), "0001-01-01 00:00:00.0000000"),
         (t.datetimeoffset(7), "2026-11-23 10:34:56.1234567+02:00"),
@@ -196,6 +196,14 @@ def test_values_have_the_bytes_of_the_recorded_traffic(
 )
 def test_datetime_rounds_to_the_nearest_three_hundredth(time: str, jiffies: int) -> None:
     assert temporal.datetime_numbers(f"1900-01-01 {time}") == (0, jiffies)
+
+
+def test_a_datetimes_thousandths_end_in_0_3_or_7() -> None:
+    shown = [temporal.datetime_text(0, jiffies)[-10:] for jiffies in (0, 1, 2, 3, 299)]
+    assert shown == [f"00.{digits}0000" for digits in ("000", "003", "007", "010", "997")]
+    for text in shown:
+        days, jiffies = temporal.datetime_numbers(f"1900-01-01 00:00:{text}")
+        assert temporal.datetime_text(days, jiffies)[-10:] == text
 
 
 def test_the_last_moment_of_a_day_rounds_into_the_next_one() -> None:

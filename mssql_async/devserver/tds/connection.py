@@ -102,6 +102,7 @@ class ConnectionSettings:
     server_name: str = ""
     product_version: str = PRODUCT_VERSION
     login_timeout: float = LOGIN_TIMEOUT
+    on_login: Callable[[], None] = lambda: None
 
 
 class TdsConnection:
@@ -134,8 +135,12 @@ class TdsConnection:
         settings.totals.connections += 1
 
     def __repr__(self) -> str:
-        spid = self._session.spid if self._session is not None else None
-        return f"<TdsConnection {self._peer} spid={spid} {self.state.name}>"
+        return f"<TdsConnection {self._peer} spid={self.spid} {self.state.name}>"
+
+    @property
+    def spid(self) -> int | None:
+        """``None`` unless logged in."""
+        return self._session.spid if self._session is not None else None
 
     @property
     def session_info(self) -> SessionInfo | None:
@@ -222,9 +227,10 @@ class TdsConnection:
         self._session = session
         self._settings.totals.logins += 1
         self.counters.logins += 1
-        session.when_killed(self._abort_from_anywhere)
-        self._welcome(login, session)
         self.state = State.READY
+        session.when_killed(self._abort_from_anywhere)
+        self._settings.on_login()
+        self._welcome(login, session)
         return True
 
     async def _login_message(self, expected: PacketType) -> ClientMessage | None:

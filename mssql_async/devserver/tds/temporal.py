@@ -10,6 +10,7 @@ import functools
 
 from .packets import ProtocolError
 
+TICKS_PER_MILLISECOND = 10_000
 TICKS_PER_SECOND = 10_000_000
 TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND
 TICKS_PER_DAY = 86_400 * TICKS_PER_SECOND
@@ -69,11 +70,11 @@ def datetime_numbers(value: str) -> tuple[int, int]:
 
 
 def datetime_text(days: int, jiffies: int) -> str:
-    """The storage form of a datetime; thirds of a millisecond as .0033333 and .0066667."""
+    """The storage form of a datetime, whose thousandths SQL Server shows as 0, 3 or 7."""
     if not 0 <= jiffies < _JIFFIES_PER_DAY:
         raise ProtocolError(f"time of day of {jiffies}/300 seconds")
-    ticks = (jiffies * TICKS_PER_SECOND + 150) // 300
-    return f"{date_of(days + _DAYS_1900)} {time_of(ticks)}"
+    milliseconds = (jiffies * 10 + 1) // 3
+    return f"{date_of(days + _DAYS_1900)} {time_of(milliseconds * TICKS_PER_MILLISECOND)}"
 
 
 def smalldatetime_numbers(value: str) -> tuple[int, int]:
