@@ -85,9 +85,15 @@ class Place:
                     raise error(911, name.database)
 
     @property
+    def home(self) -> Database:
+        """The database; there is none for temporary tables."""
+        if self.database is None:
+            raise ValueError(f"{self.name} is temporary")
+        return self.database
+
+    @property
     def catalog(self) -> Catalog:
-        assert self.database is not None
-        return self.session.transaction.catalog(self.database)
+        return self.session.transaction.catalog(self.home)
 
     @property
     def table(self) -> Table | None:
@@ -144,7 +150,8 @@ class Change:
 
     @property
     def editor(self) -> CatalogEditor:
-        assert self._editor is not None
+        if self._editor is None:
+            raise ValueError("temporary tables have no catalog")
         return self._editor
 
     @property
@@ -327,8 +334,7 @@ class Change:
         added = new.columns[len(old.columns) :]
         full = storage.create_table_sql(new, "t", self.expressions)
         definitions = _split_columns(full)
-        for column, definition in zip(added, definitions[len(old.columns) :], strict=True):
-            assert definition.startswith(quote(column.name))
+        for definition in definitions[len(old.columns) :]:
             self.connection.execute(f"ALTER TABLE {name} ADD COLUMN {definition}")
         values = [f"{quote(c.name)} = {sources[c.name]}" for c in added if c.name in sources]
         if values:
@@ -384,7 +390,7 @@ def _split_columns(create_table: str) -> list[str]:
 def _run(
     interpreter: Interpreter,
     database: Database | None,
-    work: Callable[[], None],
+    work: Callable[[], object],
 ) -> Iterator[Step]:
     """Run a definition statement: lock, transaction, all or nothing."""
     session = interpreter.session
@@ -447,8 +453,7 @@ class _Builder:
             nullable = not (in_key or identity is not None)
         column_type = definition.type
         if column_type is None:
-            assert definition.computed is not None
-            column_type = self._computed_type(definition.computed)
+            column_type = self._computed_type(definition.computed or "NULL")
         if column_type.kind is Kind.ROWVERSION:
             nullable = bool(definition.nullable)
         if identity is not None:
@@ -599,8 +604,8 @@ class _Builder:
             raise SeveralErrors(error(1776, parent.name, name), error(1750))
         for column_name, key_name in zip(columns, keys, strict=True):
             column, key = table.column(column_name), parent.column(key_name)
-            assert column is not None
-            assert key is not None
+            if column is None or key is None:
+                continue
             if column.type.kind is not key.type.kind:
                 raise SeveralErrors(
                     error(1778, parent.name, key.name, table.name, column.name, name),
@@ -862,16 +867,15 @@ def _add_now(place: Place, statement: st.AddColumns) -> None:
 
 def _assigned_default(table: Table, column: Column) -> str:
     """A default as SQLite SQL, converted to the column's type."""
-    scope_plan = compiler.compile_table_expression
-    assert column.default is not None
-    tree = f"CAST({column.default.expression} AS {column.type})"
-    return scope_plan(tree, replace(table, columns=()), "", False)
+    expression = column.default.expression if column.default is not None else "NULL"
+    converted = f"CAST({expression} AS {column.type})"
+    return compiler.compile_table_expression(converted, replace(table, columns=()), "", False)
 
 
 def _advance_identity(place: Place, table: Table) -> None:
     column = table.identity_column
-    assert column is not None
-    assert column.identity is not None
+    if column is None or column.identity is None:
+        return
     aggregate = "max" if column.identity.increment > 0 else "min"
     (edge,) = place.session.connection.execute(
         f"SELECT {aggregate}({quote(column.name)}) FROM {sqlite_name(place, table)}"
@@ -894,8 +898,7 @@ def _validate(
     statement: str,
 ) -> None:
     """Look at the existing rows. :raises SqlError: 547."""
-    assert place.database is not None
-    connection, schema = place.session.connection, place.database.schema_name
+    connection, schema = place.session.connection, place.home.schema_name
     for foreign_key in foreign_keys:
         parent = catalog.referenced_table(foreign_key)
         if parent is None:
@@ -904,7 +907,7 @@ def _validate(
         if connection.execute(f"{query} LIMIT 1").fetchone():
             raise constraints.foreign_key_conflict(
                 catalog,
-                place.database.name,
+                place.home.name,
                 statement,
                 table,
                 foreign_key,
@@ -914,7 +917,7 @@ def _validate(
         condition = compiler.compile_table_expression(check.expression, table, "", True)
         query = f"SELECT 1 FROM {sqlite_name(place, table)} WHERE NOT ({condition}) LIMIT 1"
         if connection.execute(query).fetchone():
-            raise constraints.check_conflict(place.database.name, statement, table, check)
+            raise constraints.check_conflict(place.home.name, statement, table, check)
 
 
 _VARIABLE = frozenset({Kind.VARCHAR, Kind.NVARCHAR, Kind.VARBINARY})
@@ -1147,7 +1150,8 @@ def _toggle(interpreter: Interpreter, statement: st.ToggleConstraints) -> Iterat
 def _toggle_now(place: Place, statement: st.ToggleConstraints) -> None:
     table = place.required()
     names = {fold(name) for name in statement.names}
-    known = {fold(c.name) for c in (*table.foreign_keys, *table.checks)}
+    known = {fold(foreign_key.name) for foreign_key in table.foreign_keys}
+    known |= {fold(check.name) for check in table.checks}
     for name in statement.names:
         if fold(name) not in known:
             raise error(4917, name)
@@ -1191,12 +1195,13 @@ def _create_index_now(place: Place, statement: st.CreateIndex) -> None:
     old = place.required(1088)
     if index_named(old, statement.name) is not None:
         raise error(1913, statement.name, "table", f"{old.schema}.{old.name}")
-    for name in (*(key.name for key in statement.columns), *statement.include):
+    for name in statement.include:
         if old.column(name) is None:
             raise error(1911, name)
     for key in statement.columns:
         column = old.column(key.name)
-        assert column is not None
+        if column is None:
+            raise error(1911, key.name)
         if column.type.kind in _NO_KEYS or column.type.length == MAX:
             raise error(1919, column.name, old.name)
     if statement.clustered:
@@ -1241,9 +1246,12 @@ def _drop(interpreter: Interpreter, statement: st.Drop) -> Iterator[Step]:
             yield from databasedefinitions.drop(interpreter, name.name, statement.if_exists)
         return
     if statement.kind is st.ObjectKind.INDEX:
-        assert statement.table is not None
-        place = Place(session, statement.table)
         (index,) = statement.names
+        if statement.table is None:
+            raise SqlError(
+                159, "Must specify the table name and index name for the DROP INDEX statement.", 15
+            )
+        place = Place(session, statement.table)
         yield from _run(
             interpreter,
             place.database,

@@ -348,7 +348,7 @@ class Interpreter:
         while not self.session.may_wait:
             yield Control.WAIT
 
-    def write(self, work: Callable[[], None]) -> None:
+    def write(self, work: Callable[[], object]) -> None:
         """See :meth:`Transaction.write`; a doomed transaction writes no more (3930)."""
         transaction = self.session.transaction
         if transaction.status.value < 0:
@@ -576,8 +576,6 @@ class Interpreter:
                 10,
                 statement.line,
             )
-        assert statement.message is not None
-        assert statement.state is not None
         text = evaluate(frame, statement.message, formatting.MESSAGE_TYPE)
         state = _whole(evaluate(frame, statement.state, None))
         raise Thrown(number, str(text or ""), 16, state, statement.line)

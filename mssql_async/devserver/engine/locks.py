@@ -203,7 +203,7 @@ class LockManager:
     def snapshot(self) -> list[LockInfo]:
         """Every lock held or waited for, for the dynamic management view."""
         with self._mutex:
-            rows = []
+            rows: list[LockInfo] = []
             for resource in self._resources.values():
                 for holder, modes in resource.holders.items():
                     rows.extend(LockInfo(resource.key, holder.spid, mode, True) for mode in modes)

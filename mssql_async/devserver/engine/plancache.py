@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..results import Columns
-from ..tsql.plan import Plan, SystemRowsBind
+from ..tsql.plan import OutputBind, Plan, SystemRowsBind
 from .databases import Database
 
 Key = TypeVar("Key", bound=Hashable)
@@ -61,7 +61,7 @@ class CachedPlan:
     temporary_version: int | None
     table_variables: bool
     target_database: Database | None
-    binds: tuple[str | SystemRowsBind, ...]
+    binds: tuple[str | SystemRowsBind | OutputBind, ...]
     columns: Columns
     slow: bool = False
     """A read that once took longer than may be spent on the caller's thread."""

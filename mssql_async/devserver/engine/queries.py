@@ -10,22 +10,21 @@ Source: SQL Server documentation, "Transaction locking and row versioning guide"
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlglot import exp
 
 from ..errors import SqlError, error
 from ..protocols import Isolation
 from ..results import Columns, Command, Done, Rows
-from ..schema import Table
+from ..schema import ObjectName, Table
 from ..sqltypes import SqlType, StorageValue
 from ..tsql import compiler
 from ..tsql import statements as st
-from ..tsql.plan import LockIntent, Plan, SystemRowsBind, VariableBind
+from ..tsql.plan import LockIntent, OutputBind, OutputInto, Plan, SystemRowsBind, VariableBind
 from . import constraints, definitions
 from .databases import Database
 from .formatting import fit
@@ -88,7 +87,6 @@ class Queries:
         except SqlError as problem:
             raise CompilationFailed(problem) from problem
         transaction = session.transaction
-        used = _highest_bind(plan.sql)
         entry = CachedPlan(
             plan=plan,
             owner=node,
@@ -98,7 +96,7 @@ class Queries:
             target_database=scope.home(plan.target) if plan.target is not None else None,
             binds=tuple(
                 bind.name.casefold() if isinstance(bind, VariableBind) else bind
-                for bind in plan.binds[:used]
+                for bind in plan.binds
             ),
             columns=Columns(plan.columns),
         )
@@ -133,9 +131,8 @@ class Queries:
             values[bind] if type(bind) is str else self._system_rows(bind) for bind in entry.binds
         ]
 
-    def _system_rows(self, bind: str | SystemRowsBind) -> str:
-        assert isinstance(bind, SystemRowsBind)
-        return system_rows(self._session, bind.view)
+    def _system_rows(self, bind: object) -> str:
+        return system_rows(self._session, cast("SystemRowsBind", bind).view)
 
     # --- locks of reads
 
@@ -300,9 +297,8 @@ class Queries:
 
     def _select_into(self, frame: Frame, entry: CachedPlan) -> Iterator[Step]:
         interpreter, session = self._interpreter, self._session
-        assert entry.plan.into is not None
         yield from interpreter.may_wait()
-        place = definitions.Place(session, entry.plan.into)
+        place = definitions.Place(session, cast("ObjectName", entry.plan.into))
         for database in dict.fromkeys(
             [*([place.database] if place.database else []), *(d for d, _ in entry.versions)]
         ):
@@ -407,7 +403,11 @@ class Queries:
         session, plan = self._session, entry.plan
         cursor = session.connection.execute(plan.sql, values)
         rows: list[Row] = []
-        if plan.columns:
+        if plan.output_into is not None:
+            stored = cursor.fetchall()
+            count = len(stored)
+            self._store_output(entry, plan.output_into, stored)
+        elif plan.columns:
             rows = cursor.fetchall()
             count = len(rows)
         else:
@@ -416,6 +416,27 @@ class Queries:
         if session.pending.foreign_keys:
             self.verify_foreign_keys(entry.target_database, plan.command.name)
         return rows, max(count, 0)
+
+    def _store_output(self, entry: CachedPlan, into: OutputInto, rows: list[Row]) -> None:
+        """OUTPUT … INTO: store what the modification returned."""
+        session = self._session
+        host = session.host
+        outer = host.target, host.counters
+        temporary = into.target.name.startswith(("#", "@"))
+        self.enter_target(into.target, None if temporary else entry.target_database)
+        identities = session.frame.scope_identity, session.last_identity
+        try:
+            for row in rows:
+                values = [
+                    row[bind.position]
+                    if isinstance(bind, OutputBind)
+                    else session.frame.values[cast("VariableBind", bind).name.casefold()]
+                    for bind in into.binds
+                ]
+                session.connection.execute(into.sql, values).close()
+        finally:
+            host.target, host.counters = outer
+            session.frame.scope_identity, session.last_identity = identities
 
     def verify_foreign_keys(self, database: Database | None, command: str) -> None:
         session = self._session
@@ -588,7 +609,6 @@ class Queries:
     def evaluate_typed(
         self, frame: Frame, expression: exp.Expression | None, target: SqlType | None = None
     ) -> tuple[StorageValue, SqlType]:
-        assert expression is not None
         entry = self.plan(
             frame,
             expression,
@@ -615,14 +635,6 @@ class Queries:
         sql = self._session.engine.conversion(source, target)
         row = self._session.connection.execute(f"SELECT {sql}", (value,)).fetchone()
         return fit(row[0], target)
-
-
-_BINDS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d+)")
-
-
-def _highest_bind(sql: str) -> int:
-    """The number of the last parameter that the SQL still uses: SQLite counts up to it."""
-    return max((int(match.group(1) or 0) for match in _BINDS.finditer(sql)), default=0)
 
 
 class _OverBudget(Exception):

@@ -69,7 +69,7 @@ class EngineRun:
                     if events:
                         return events
                     continue
-                events.append(step)  # type: ignore[arg-type]
+                events.append(step)
                 full = type(step) is Rows and len(step.rows) >= FULL_CHUNK
                 if full or len(events) >= _MANY_EVENTS:
                     return events

@@ -256,7 +256,7 @@ class EngineSession:
             self.transaction.release_locks()
 
     def release_application_locks(self, *, transaction_only: bool) -> None:
-        kept = []
+        kept: list[tuple[tuple[str, str, str], LockMode, bool]] = []
         for key, mode, of_transaction in self.application_locks:
             if transaction_only and not of_transaction:
                 kept.append((key, mode, of_transaction))

@@ -266,7 +266,7 @@ class Transaction:
                 ).fetchone()
                 self.snapshot[database] = catalog
 
-    def write(self, work: Callable[[], None]) -> None:
+    def write(self, work: Callable[[], object]) -> None:
         """Run one writing statement: all of it or nothing. The locks are held already.
 
         Outside of a T-SQL transaction it is a transaction of its own.

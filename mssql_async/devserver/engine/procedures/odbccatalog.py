@@ -227,7 +227,8 @@ def _list_columns(call: Call, modern: bool) -> Iterator[Step]:
     wanted = _pattern(bound.get("@column_name"), use_pattern)
     catalog = _catalog(call)
     rows: list[Row] = []
-    for thing in (*catalog.tables, *catalog.views):
+    things: list[Table | View] = [*catalog.tables, *catalog.views]
+    for thing in things:
         if table.fullmatch(thing.name) and owner.fullmatch(thing.schema):
             rows.extend(
                 _column_row(call, thing, column, modern)

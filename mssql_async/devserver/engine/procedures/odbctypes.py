@@ -7,6 +7,7 @@ size"; SQL Server documentation, "sp_datatype_info (Transact-SQL)", "sp_columns"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ...sqltypes import BINARY_KINDS, MAX, STRING_KINDS, Kind, SqlType
 from ..systemviews.types import max_length, numeric_precision, numeric_scale
@@ -188,7 +189,7 @@ class TypeInfo:
 
 
 def _number(name: str, code: int, precision: int, user_type: int, **more: int) -> TypeInfo:
-    fields: dict[str, int] = {
+    fields: dict[str, Any] = {
         "unsigned": 0,
         "auto_increment": 0,
         "minimum_scale": 0,

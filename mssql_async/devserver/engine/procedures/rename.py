@@ -209,7 +209,8 @@ def _rename_table(change: Change, place: Place, table: Table, new: str) -> None:
 
 def _rename_constraint(change: Change, thing: CatalogObject, new: str) -> None:
     table = thing.parent
-    assert table is not None
+    if table is None:
+        raise error(15248, "OBJECT")
     if thing.type in (ObjectType.PRIMARY_KEY, ObjectType.UNIQUE):
         changed = replace(
             table,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 from ...schema import Check, Column, Default, ForeignKey, Index, IndexKind, Table, View
 from ...sqltypes import STRING_KINDS, StorageValue
@@ -52,7 +53,7 @@ def _objects(context: Context) -> Iterator[Row]:
 
 
 @system_view("sys.all_objects", _OBJECT)
-def _all_objects(context: Context) -> Iterator[Row]:
+def _all_objects(context: Context) -> Iterable[Row]:
     return _objects(context)
 
 
@@ -66,8 +67,7 @@ def _all_objects(context: Context) -> Iterator[Row]:
 )
 def _tables(context: Context) -> Iterator[Row]:
     for thing in _of(context.catalog, ObjectType.TABLE):
-        table = thing.item
-        assert isinstance(table, Table)
+        table = cast("Table", thing.item)
         used = max((column.column_id for column in table.columns), default=0)
         yield (
             *_object_row(context.catalog, thing),
@@ -155,7 +155,7 @@ def _columns(context: Context) -> Iterator[Row]:
 
 
 @system_view("sys.all_columns", _COLUMN)
-def _all_columns(context: Context) -> Iterator[Row]:
+def _all_columns(context: Context) -> Iterable[Row]:
     return _columns(context)
 
 
@@ -262,9 +262,9 @@ def _index_columns(context: Context) -> Iterator[Row]:
 )
 def _key_constraints(context: Context) -> Iterator[Row]:
     for thing in _of(context.catalog, ObjectType.PRIMARY_KEY, ObjectType.UNIQUE):
-        assert isinstance(thing.item, Index)
+        index = cast("Index", thing.item)
         named = int(thing.name.startswith(("PK__", "UQ__")))
-        yield (*_object_row(context.catalog, thing), thing.item.index_id, named, 1)
+        yield (*_object_row(context.catalog, thing), index.index_id, named, 1)
 
 
 def _column_id(table: Table | None, name: str | None) -> int:
@@ -282,8 +282,7 @@ def _column_id(table: Table | None, name: str | None) -> int:
 def _foreign_keys(context: Context) -> Iterator[Row]:
     actions = {"NO_ACTION": 0, "CASCADE": 1, "SET_NULL": 2, "SET_DEFAULT": 3}
     for thing in _of(context.catalog, ObjectType.FOREIGN_KEY):
-        foreign_key = thing.item
-        assert isinstance(foreign_key, ForeignKey)
+        foreign_key = cast("ForeignKey", thing.item)
         parent = context.catalog.referenced_table(foreign_key)
         delete, update = foreign_key.on_delete.value, foreign_key.on_update.value
         key = key_index(parent, foreign_key.referenced_columns)
@@ -332,8 +331,7 @@ def _foreign_key_columns(context: Context) -> Iterator[Row]:
 )
 def _check_constraints(context: Context) -> Iterator[Row]:
     for thing in _of(context.catalog, ObjectType.CHECK):
-        check = thing.item
-        assert isinstance(check, Check)
+        check = cast("Check", thing.item)
         yield (
             *_object_row(context.catalog, thing),
             *(int(not check.enabled), 0, int(not check.trusted)),
@@ -348,8 +346,7 @@ def _check_constraints(context: Context) -> Iterator[Row]:
 )
 def _default_constraints(context: Context) -> Iterator[Row]:
     for thing in _of(context.catalog, ObjectType.DEFAULT):
-        default = thing.item
-        assert isinstance(default, Default)
+        default = cast("Default", thing.item)
         yield (
             *_object_row(context.catalog, thing),
             thing.column.column_id if thing.column is not None else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ...schema import IndexKind, Table
+from ...schema import IndexKind, Table, View
 from ...sqltypes import FLOAT_KINDS, NUMBER_KINDS, STRING_KINDS, UNICODE_KINDS, Kind
 from .catalogviews import key_index
 from .definition import Context, Row, system_view
@@ -62,7 +62,8 @@ def _views(context: Context) -> Iterator[Row]:
     "COLLATION_NAME sysname, DOMAIN_CATALOG sysname, DOMAIN_SCHEMA sysname, DOMAIN_NAME sysname",
 )
 def _columns(context: Context) -> Iterator[Row]:
-    for owner in (*context.catalog.tables, *context.catalog.views):
+    owners: list[Table | View] = [*context.catalog.tables, *context.catalog.views]
+    for owner in owners:
         for position, column in enumerate(owner.columns, start=1):
             kind = column.type.kind
             length = character_length(column.type)

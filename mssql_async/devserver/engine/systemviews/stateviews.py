@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import zoneinfo
 from collections.abc import Iterator
+from typing import cast
 
 from .. import clock
 from .definition import Context, Row, system_view
@@ -211,8 +212,7 @@ def _locks(context: Context) -> Iterator[Row]:
         "IntentExclusive": "IX",
     }
     for lock in engine.locks.snapshot():
-        key = lock.key
-        assert isinstance(key, tuple)
+        key = cast("tuple[str, ...]", lock.key)
         application = key[0] == "application"
         yield (
             "APPLICATION" if application else "DATABASE",
