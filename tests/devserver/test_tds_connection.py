@@ -205,10 +205,7 @@ def test_who_does_not_log_in_properly_is_hung_up_on(
         with contextlib.suppress(ConnectionError):
             client.socket.sendall(sent)
         assert client.hung_up()
-    (complaint,) = [record.getMessage() for record in caplog.records]
-    assert re.match(
-        r"<TdsConnection 127.0.0.1:\d+ spid=None (PRE)?LOGIN>: .*protocol error", complaint
-    )
+    assert re.search(r"TdsConnection 127.0.0.1:\d+ spid=None (PRE)?LOGIN>: .*error: ", caplog.text)
     assert grumbling_server.sessions() == []
 
 
