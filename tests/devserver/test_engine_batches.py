@@ -1,0 +1,312 @@
+"""Batches: control of flow, errors, variables, dynamic SQL, and what the client is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mssql_async.devserver.engine import SqlEngine
+from mssql_async.devserver.results import Command, Done, Message
+from tests.devserver.engine_door import Door, integer, numbers, opened, text
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[SqlEngine]:
+    with opened() as engine:
+        yield engine
+
+
+@pytest.fixture
+def door(engine: SqlEngine) -> Iterator[Door]:
+    door = Door(engine)
+    yield door
+    door.close()
+
+
+class TestStatements:
+    def test_each_statement_says_what_it_was_and_how_many_rows_it_touched(self, door: Door) -> None:
+        outcome = door.run(
+            "CREATE TABLE #t (a int); INSERT #t VALUES (1), (2); UPDATE #t SET a = 3; SELECT a FROM #t"
+        )
+        assert [(done.command, done.count) for done in outcome.dones] == [
+            (Command.CREATE_TABLE, None),
+            (Command.INSERT, 2),
+            (Command.UPDATE, 2),
+            (Command.SELECT, 2),
+        ]
+
+    def test_nocount_holds_the_counts_back_but_not_rowcount(self, door: Door) -> None:
+        outcome = door.run("SET NOCOUNT ON; SELECT 1 UNION SELECT 2; SELECT @@ROWCOUNT")
+        assert outcome.counts == []
+        assert outcome.sets[1] == [(2,)]
+
+    def test_a_batch_without_results_still_says_that_it_ended(self, door: Door) -> None:
+        assert door.run("DECLARE @x int").events == [Done()]
+
+    def test_a_syntax_error_anywhere_keeps_the_whole_batch_from_running(self, door: Door) -> None:
+        outcome = door.attempt("PRINT 'ran'; SELEC 1")
+        assert numbers(outcome) == [102]
+        assert outcome.infos == []
+
+    def test_a_missing_table_is_found_only_when_its_statement_runs(self, door: Door) -> None:
+        outcome = door.attempt("SELECT 1; SELECT * FROM missing; SELECT 2")
+        assert outcome.sets == [[(1,)]]
+        assert numbers(outcome) == [208]
+
+    def test_an_error_of_a_statement_lets_the_next_one_run(self, door: Door) -> None:
+        outcome = door.attempt("SELECT 1/0; SELECT 2")
+        assert numbers(outcome) == [8134]
+        assert outcome.sets[-1] == [(2,)]
+
+    def test_a_failed_conversion_ends_the_batch(self, door: Door) -> None:
+        outcome = door.attempt("SELECT CAST('x' AS int); SELECT 2")
+        assert numbers(outcome) == [245]
+        assert [(2,)] not in outcome.sets
+
+    def test_errors_carry_the_line_of_their_statement(self, door: Door) -> None:
+        assert door.error("SELECT 1\n\nSELECT 1/0").line == 3
+
+    def test_a_terminated_statement_is_announced_after_its_error(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (a int NOT NULL)")
+        outcome = door.attempt("INSERT #t VALUES (NULL)")
+        assert [e.number for e in outcome.events if isinstance(e, Message)] == [515, 3621]
+        assert outcome.dones == [Done(Command.INSERT, None, failed=True)]
+
+    def test_use_changes_the_database_and_says_so(self, door: Door) -> None:
+        outcome = door.run("USE master; SELECT DB_NAME()")
+        assert outcome.value == "master"
+        assert [(c.new, c.old) for c in outcome.changes] == [("master", "app")]
+        assert [info.number for info in outcome.infos] == [5701]
+
+    def test_an_unknown_database_is_named(self, door: Door) -> None:
+        assert door.error("USE nowhere").number == 911
+
+    def test_options_that_are_not_implemented_are_refused_by_name(self, door: Door) -> None:
+        message = door.error("SET ANSI_NULLS OFF")
+        assert message.number == 40517
+        assert "ANSI_NULLS OFF" in message.text
+
+    def test_rowcount_limits_what_is_sent(self, door: Door) -> None:
+        outcome = door.run("SET ROWCOUNT 2; SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3")
+        assert len(outcome.rows) == 2
+
+    def test_a_large_result_comes_in_chunks(self, door: Door) -> None:
+        outcome = door.run(
+            "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
+            "SELECT a.i FROM n AS a CROSS JOIN n AS b"
+        )
+        assert len(outcome.rows) == 10_000
+        assert outcome.counts == [10_000]
+
+
+class TestControlOfFlow:
+    def test_if_while_break_and_continue(self, door: Door) -> None:
+        outcome = door.run(
+            """
+            DECLARE @i int = 0, @sum int = 0
+            WHILE @i < 10
+            BEGIN
+                SET @i = @i + 1
+                IF @i = 3 CONTINUE
+                IF @i > 5 BREAK
+                SET @sum = @sum + @i
+            END
+            SELECT @i, @sum
+            """
+        )
+        assert outcome.rows == [(6, 12)]
+
+    def test_else_and_exists(self, door: Door) -> None:
+        assert door.value("IF EXISTS (SELECT 1 WHERE 1 = 2) SELECT 'a' ELSE SELECT 'b'") == "b"
+
+    def test_return_ends_the_batch(self, door: Door) -> None:
+        assert door.run("SELECT 1; RETURN; SELECT 2").sets == [[(1,)]]
+
+    def test_select_assigns_the_last_row(self, door: Door) -> None:
+        assert (
+            door.value("DECLARE @x int; SELECT @x = v FROM (VALUES (1), (2)) AS t(v); SELECT @x")
+            == 2
+        )
+
+    def test_variables_are_gone_after_the_batch(self, door: Door) -> None:
+        door.run("DECLARE @x int = 1")
+        assert door.error("SELECT @x").number == 137
+
+    def test_a_variable_is_declared_once(self, door: Door) -> None:
+        assert door.error("DECLARE @x int; DECLARE @X int").number == 134
+
+
+class TestErrorHandling:
+    def test_catch_knows_the_error(self, door: Door) -> None:
+        outcome = door.run(
+            "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH "
+            "SELECT ERROR_NUMBER(), ERROR_SEVERITY(), ERROR_MESSAGE() END CATCH; "
+            "SELECT ERROR_NUMBER()"
+        )
+        assert outcome.sets[-2] == [(8134, 16, "Divide by zero error encountered.")]
+        assert outcome.sets[-1] == [(None,)]
+
+    def test_a_missing_table_is_not_caught_in_its_own_scope_but_by_the_caller(
+        self, door: Door
+    ) -> None:
+        own = "BEGIN TRY SELECT * FROM missing END TRY BEGIN CATCH SELECT 'caught' END CATCH"
+        assert numbers(door.attempt(own)) == [208]
+        caller = (
+            "BEGIN TRY EXEC sp_executesql N'SELECT * FROM missing' END TRY "
+            "BEGIN CATCH SELECT ERROR_NUMBER() END CATCH"
+        )
+        assert door.value(caller) == 208
+
+    def test_throw_raises_again_and_ends_the_batch(self, door: Door) -> None:
+        outcome = door.attempt(
+            "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH THROW; END CATCH; SELECT 'after'"
+        )
+        assert numbers(outcome) == [8134]
+        assert [("after",)] not in outcome.sets
+
+    def test_throw_with_a_number_of_ones_own(self, door: Door) -> None:
+        message = door.error("THROW 51000, 'mine', 7")
+        assert (message.number, message.text, message.severity, message.state) == (
+            51000,
+            "mine",
+            16,
+            7,
+        )
+
+    def test_raiserror_formats_and_lets_the_batch_go_on(self, door: Door) -> None:
+        outcome = door.attempt("RAISERROR('%s: %d%%', 16, 2, 'load', 93); SELECT 'after'")
+        assert outcome.errors[0].text == "load: 93%"
+        assert outcome.errors[0].number == 50000
+        assert outcome.sets == [[("after",)]]
+
+    def test_raiserror_of_low_severity_and_print_are_information(self, door: Door) -> None:
+        outcome = door.run("RAISERROR('psst', 10, 1); PRINT 'hello'")
+        assert [info.text for info in outcome.infos] == ["psst", "hello"]
+
+    def test_error_variable_holds_the_last_statements_number(self, door: Door) -> None:
+        outcome = door.attempt("SELECT 1/0; SELECT @@ERROR; SELECT @@ERROR")
+        assert outcome.sets[-2:] == [[(8134,)], [(0,)]]
+
+    def test_errors_nest(self, door: Door) -> None:
+        outcome = door.run(
+            "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH "
+            "  BEGIN TRY SELECT CAST('x' AS int) END TRY BEGIN CATCH SELECT ERROR_NUMBER() END CATCH "
+            "  SELECT ERROR_NUMBER() "
+            "END CATCH"
+        )
+        assert outcome.sets[-2:] == [[(245,)], [(8134,)]]
+
+
+class TestTemporaryTables:
+    def test_they_live_as_long_as_the_session_and_belong_to_it(
+        self, engine: SqlEngine, door: Door
+    ) -> None:
+        door.run("CREATE TABLE #mine (a int); INSERT #mine VALUES (1)")
+        assert door.value("SELECT a FROM #mine") == 1
+        other = Door(engine)
+        assert other.error("SELECT a FROM #mine").number == 208
+        other.close()
+
+    def test_select_into_makes_one(self, door: Door) -> None:
+        door.run("SELECT 1 AS a, CAST('x' AS nvarchar(5)) AS b INTO #copy")
+        assert door.rows("SELECT a, b FROM #copy") == [(1, "x")]
+
+    def test_identity_and_defaults_work_in_them(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (id int IDENTITY(5, 2), n int DEFAULT 7)")
+        door.run("INSERT #t DEFAULT VALUES; INSERT #t DEFAULT VALUES")
+        assert door.rows("SELECT id, n FROM #t") == [(5, 7), (7, 7)]
+
+    def test_table_variables_end_with_the_batch_and_survive_a_rollback(self, door: Door) -> None:
+        outcome = door.run(
+            "DECLARE @t TABLE (a int PRIMARY KEY); BEGIN TRAN; INSERT @t VALUES (1); ROLLBACK; "
+            "SELECT a FROM @t"
+        )
+        assert outcome.rows == [(1,)]
+        assert door.error("SELECT a FROM @t").number == 1087
+
+    def test_output_into_a_table_variable(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (id int IDENTITY, n int)")
+        outcome = door.run(
+            "DECLARE @new TABLE (id int); INSERT #t (n) OUTPUT INSERTED.id INTO @new VALUES (1), (2); "
+            "SELECT id FROM @new ORDER BY id"
+        )
+        assert outcome.rows == [(1,), (2,)]
+
+    def test_insert_exec_stores_what_a_call_returns(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (a int, b nvarchar(5))")
+        door.run("INSERT #t EXEC sp_executesql N'SELECT 1, ''x'' UNION ALL SELECT 2, ''y'''")
+        assert door.rows("SELECT a, b FROM #t") == [(1, "x"), (2, "y")]
+
+
+class TestDynamicSql:
+    def test_parameters_and_outputs(self, door: Door) -> None:
+        outcome = door.execute(
+            "SELECT @a + @b; SET @b = @a * 10",
+            "@a int, @b int OUTPUT",
+            integer(4, "@a"),
+            integer(3, "@b", output=True),
+        )
+        assert outcome.rows == [(7,)]
+        assert outcome.outputs == [40]
+        assert outcome.status == 0
+
+    def test_exec_assigns_outputs_to_variables(self, door: Door) -> None:
+        assert (
+            door.value(
+                "DECLARE @x int; EXEC sp_executesql N'SET @o = 5', N'@o int OUTPUT', @o = @x OUTPUT; "
+                "SELECT @x"
+            )
+            == 5
+        )
+
+    def test_a_missing_parameter_is_named(self, door: Door) -> None:
+        assert numbers(door.execute("SELECT @a", "@a int")) == [8178]
+
+    def test_exec_of_a_string_has_a_scope_of_its_own(self, door: Door) -> None:
+        assert door.error("DECLARE @x int = 1; EXEC ('SELECT @x')").number == 137
+
+    def test_an_unknown_procedure_is_named(self, door: Door) -> None:
+        assert door.error("EXEC no_such_thing 1").number == 2812
+        assert numbers(door.call("no_such_thing")) == [2812]
+
+    def test_nesting_ends_somewhere(self, door: Door) -> None:
+        body = "SELECT 1"
+        for _ in range(6):
+            body = f"EXEC ('{body.replace(chr(39), chr(39) * 2)}')"
+        assert door.run(body).rows == [(1,)]
+
+
+class TestPreparedStatements:
+    def test_prepare_execute_unprepare(self, door: Door) -> None:
+        prepared = door.call(
+            "sp_prepare", integer(None, output=True), text("@P1 int"), text("SELECT @P1 * 2")
+        )
+        (handle,) = prepared.outputs
+        assert door.call("sp_execute", integer(handle), integer(21)).value == 42
+        assert door.call("sp_unprepare", integer(handle)).errors == []
+        assert numbers(door.call("sp_execute", integer(handle), integer(1))) == [8179]
+
+    def test_prepexec_runs_and_returns_a_handle(self, door: Door) -> None:
+        outcome = door.call(
+            "sp_prepexec",
+            integer(None, output=True),
+            text("@P1 nvarchar(3)"),
+            text("SELECT @P1"),
+            text("abcdef"),
+        )
+        assert outcome.value == "abc"
+        assert isinstance(outcome.outputs[0], int)
+
+    def test_values_are_converted_to_the_declared_type(self, door: Door) -> None:
+        outcome = door.execute("SELECT @P1 + 1", "@P1 int", text("41"))
+        assert outcome.value == 42
+
+    def test_a_table_changed_in_between_is_noticed(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (a int); INSERT #t VALUES (1)")
+        (handle,) = door.call(
+            "sp_prepare", integer(None, output=True), text(""), text("SELECT * FROM #t")
+        ).outputs
+        assert door.call("sp_execute", integer(handle)).rows == [(1,)]
+        door.run("ALTER TABLE #t ADD b int NULL")
+        assert door.call("sp_execute", integer(handle)).rows == [(1, None)]
