@@ -312,15 +312,7 @@ def _shower(source: SqlType, target: SqlType, style: int) -> Callable[[StorageVa
         return lambda value: _binary_text(_bytes(value), target, style)
     if kind in DATETIME_KINDS:
         return _date_shower(source, target, style)
-    return lambda value: _variant_text(value)
-
-
-def _variant_text(value: StorageValue) -> str:
-    if isinstance(value, float):
-        return float_text(value, 0)
-    if isinstance(value, bytes):
-        return strings.decoded(value, unicode=False)
-    return str(value)
+    return str
 
 
 def _bytes(value: StorageValue) -> bytes:
@@ -648,7 +640,7 @@ def converter(source: SqlType, target: SqlType, style: int | None = None) -> Con
         return _to_decimal(source, target)
     if kind in FLOAT_KINDS:
         return _to_float(source, target)
-    if kind in STRING_KINDS:
+    if kind in STRING_KINDS and source.kind is not Kind.SQL_VARIANT:
         return _to_string(source, target, chosen)
     if kind in DATETIME_KINDS:
         return _to_datetime(source, target, chosen)
@@ -656,4 +648,8 @@ def converter(source: SqlType, target: SqlType, style: int | None = None) -> Con
         return _to_binary(source, target, chosen)
     if kind is Kind.UNIQUEIDENTIFIER:
         return _to_guid(source, target)
-    return lambda value: value
+    return _of_variant(target) if kind in STRING_KINDS else _same
+
+
+def _same(value: StorageValue) -> StorageValue:
+    return value

@@ -437,6 +437,9 @@ class Expressions:
             right = self.predicate(node.args["expression"], names)
             return f"({left} {word} {right})"
         if isinstance(node, exp.Not):
+            if isinstance(node.this, exp.Is):
+                # In this form SQLite sees that a filtered index applies.
+                return f"({self.scalar(node.this.this, names).sql} IS NOT NULL)"
             return f"(NOT {self.predicate(node.this, names)})"
         comparison = _COMPARISONS.get(type(node))
         if comparison is not None:
