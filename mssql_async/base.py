@@ -23,11 +23,11 @@ from .checks import check_databases  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .options import backend_options  # noqa: E402
-from .pool import ConnectParameters, PoolError  # noqa: E402
+from .pool import ConnectParameters, PooledConnection, PoolError  # noqa: E402
 from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
-from .session import LeasedConnection, LeaseState  # noqa: E402
+from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 
 checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
@@ -41,8 +41,11 @@ _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
 
 
 class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
-    """A database alias in one thread. ``connection`` is a lease, held from the first query
-    to the end of the request (or :meth:`close`)."""
+    """A database alias in one thread.
+
+    ``connection`` is a :class:`LeasedConnection`: it holds one of the pool's connections
+    while a statement or a transaction needs it, and at the latest until the request ends.
+    """
 
     connection: Any  # a LeasedConnection, or None between two requests
     creation_class = DatabaseCreation
@@ -61,10 +64,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         :raises django.db.OperationalError: the server cannot be reached, among others; the
             text names the server and the setting to look at.
         """
-        try:
-            return LeasedConnection(self._connection_source(conn_params))
-        except PoolError as error:
-            raise from_pool(error) from error
+        source = self._connection_source(conn_params)
+        return LeasedConnection(_DjangosErrors(source), self._options.lease)
 
     def _connection_source(self, conn_params: dict[str, Any]) -> ConnectionSource:
         parameters = self._connect_parameters(conn_params)
@@ -158,6 +159,25 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def _savepoint_rollback(self, sid: str) -> None:
         with self.cursor() as cursor:
             cursor.execute(self.ops.savepoint_rollback_sql(sid))
+
+
+class _DjangosErrors:
+    """A source of connections whose errors are Django's."""
+
+    def __init__(self, source: ConnectionSource) -> None:
+        self._source = source
+
+    def acquire(self) -> PooledConnection:
+        try:
+            return self._source.acquire()
+        except PoolError as error:
+            raise from_pool(error) from error
+
+    def release(self, connection: PooledConnection, *, reset: bool = False) -> None:
+        self._source.release(connection, reset=reset)
+
+    def abandon(self, connection: PooledConnection) -> None:
+        self._source.abandon(connection)
 
 
 def _make_connector(parameters: ConnectParameters) -> OdbcConnector:

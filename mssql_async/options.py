@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import InvalidSettings
 from .pool import PoolSettings
+from .session.scope import LeaseScope
 
 #: ``OPTIONS["pool"]`` keys -> (lowest value allowed, whether None is allowed, type).
 _POOL_KEYS: dict[str, tuple[float, bool, type[int] | type[float]]] = {
@@ -35,6 +36,7 @@ class BackendOptions:
     query_timeout: int = 0
     connection_retries: int = 5
     connection_retry_backoff_time: float = 5.0
+    lease: LeaseScope = LeaseScope.TRANSACTION
     retries_are_explicit: bool = False
     """``connection_retries`` was set, so that even a name that may be wrong is retried."""
     isolation_level: str = "READ COMMITTED"
@@ -92,7 +94,8 @@ def backend_options(settings_dict: Mapping[str, Any], alias: str) -> BackendOpti
     if datefirst > 7:
         raise InvalidSettings(f"{where}['datefirst'] is {datefirst}; use 1 (Monday) to 7 (Sunday).")
     return BackendOptions(
-        pool=_pool_settings(settings_dict, options, alias),
+        pool=_pool_settings(settings_dict, options, alias),  # also that it is a dictionary
+        lease=_lease_scope(options, alias),
         driver=options.get("driver"),
         connection_timeout=number("connection_timeout", 0, 0),
         query_timeout=number("query_timeout", 0, 0),
@@ -120,18 +123,31 @@ def _pool_settings(
         )
     values: dict[str, Any] = {}
     for key, value in given.items():
+        if key == "lease":
+            continue
         if key not in _POOL_KEYS:
-            close = get_close_matches(str(key), _POOL_KEYS, n=1)
+            close = get_close_matches(str(key), (*_POOL_KEYS, "lease"), n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise InvalidSettings(
                 f"{where}[{key!r}] is not a setting of the pool.{hint} "
-                f"There are: {', '.join(_POOL_KEYS)}."
+                f"There are: {', '.join((*_POOL_KEYS, 'lease'))}."
             )
         lowest, optional, kind = _POOL_KEYS[key]
         values[key] = _number(f"{where}[{key!r}]", value, lowest, optional, kind)
     if "max_lifetime" not in values:
         values.update(_lifetime(settings_dict, alias))
     return PoolSettings(**values)
+
+
+def _lease_scope(options: Mapping[str, Any], alias: str) -> LeaseScope:
+    given = (options.get("pool") or {}).get("lease", LeaseScope.TRANSACTION.value)
+    try:
+        return LeaseScope(given)
+    except ValueError:
+        allowed = " or ".join(repr(scope.value) for scope in LeaseScope)
+        raise InvalidSettings(
+            f"DATABASES[{alias!r}]['OPTIONS']['pool']['lease'] is {given!r}; use {allowed}."
+        ) from None
 
 
 def _lifetime(settings_dict: Mapping[str, Any], alias: str) -> dict[str, float | None]:

@@ -33,6 +33,7 @@ class PooledConnection:
         "opened_at",
         "proved_at",
         "raw",
+        "reusable",
         "state",
     )
 
@@ -51,7 +52,9 @@ class PooledConnection:
         self.idle_since = opened_at
         self.state = ConnectionState.IN_USE
         self.broken = False
-        """Set by whoever uses it once it must not be lent again."""
+        """Set by whoever uses it once an error has shown that it is dead."""
+        self.reusable = True
+        """Unset by whoever changed it in a way that no reset undoes: closed on its return."""
 
     def __repr__(self) -> str:
         return (

@@ -27,14 +27,18 @@ class PoolState(enum.Enum):
     CLOSED = "closed"
 
 
-class ConnectionSource(Protocol):
-    """Where leases come from: a :class:`Pool`, or a :class:`NullPool` that keeps nothing."""
+class Lender(Protocol):
+    """What a lease needs of where it comes from."""
 
     def acquire(self) -> PooledConnection: ...
 
     def release(self, connection: PooledConnection, *, reset: bool = False) -> None: ...
 
     def abandon(self, connection: PooledConnection) -> None: ...
+
+
+class ConnectionSource(Lender, Protocol):
+    """Where leases come from: a :class:`Pool`, or a :class:`NullPool` that keeps nothing."""
 
     def close(self) -> None: ...
 
@@ -322,7 +326,7 @@ class Pool:
                 raise ValueError(f"{connection!r} is not lent by the pool {self.name!r}.")
             connection.state = ConnectionState.RETURNING
         broken = connection.broken
-        if not broken and reset:
+        if not broken and reset and connection.reusable:
             broken = not self._reset(connection)
         if broken:
             self._retire(connection)
@@ -417,6 +421,7 @@ class Pool:
     def _is_lendable(self, connection: PooledConnection, now: float) -> bool:
         return (
             connection.generation == self._generation
+            and connection.reusable
             and (connection.expires_at is None or now < connection.expires_at)
             and (
                 connection.state is not ConnectionState.IDLE

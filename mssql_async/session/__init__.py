@@ -1,9 +1,5 @@
-"""A lease on a connection: DB-API-shaped objects that know what the session went through.
+"""A context's lease on a connection, in the shape of the DB-API, and what its session went through.
 
-Neither Django nor asgiref is imported here.
+Neither Django nor asgiref is imported here. :mod:`.lease` needs the driver; :mod:`.scope` and
+:mod:`.state` do not, so that settings can be read without one.
 """
-
-from .lease import LeasedConnection, LeasedCursor, LeaseState
-from .state import Effect, effect_of
-
-__all__ = ["Effect", "LeaseState", "LeasedConnection", "LeasedCursor", "effect_of"]

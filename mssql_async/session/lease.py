@@ -1,7 +1,9 @@
-"""Exclusive use of one connection, from acquire to release, in the shape of the DB-API.
+"""What Django's wrapper and the dialect hold where pyodbc's connection would be.
 
-Django's wrapper and the dialect see a :class:`LeasedConnection` where pyodbc's connection
-would be. It watches what is executed, so that the pool knows how the session comes back.
+A :class:`LeasedConnection` takes a lease on one of the pool's connections when a statement
+needs one, and gives it back as soon as nothing ties the session to the context. It watches what
+is executed, so that it knows when that is, and so that the pool knows how the session
+comes back.
 """
 
 from __future__ import annotations
@@ -16,65 +18,142 @@ from typing import Any
 
 import pyodbc
 
+from ..pool.connection import PooledConnection
 from ..pool.odbc import ends_connection
-from ..pool.pool import ConnectionSource
+from ..pool.pool import Lender
+from .scope import LeaseScope
 from .state import Effect, effect_of
 
 _live: weakref.WeakSet[LeasedConnection] = weakref.WeakSet()
 
+#: Calls that change how the driver encodes or decodes on one physical connection. No reset
+#: undoes that, so such a connection is lent to nobody else.
+_CHANGE_THE_DRIVER = frozenset(
+    {
+        "add_output_converter",
+        "clear_output_converters",
+        "remove_output_converter",
+        "setdecoding",
+        "setencoding",
+    }
+)
+
 
 class LeaseState(enum.Enum):
+    FREE = "free"
+    """No connection is held; the next statement acquires one."""
     HELD = "held"
-    RELEASED = "released"
+    CLOSED = "closed"
     INHERITED = "inherited"
     """Taken over by fork: the connection belongs to the parent and is never touched."""
 
 
 class LeasedConnection:
-    """A pyodbc connection on loan.
+    """A context's connection, in the shape of pyodbc's.
 
     Transactions begin lazily: ``autocommit = False`` is sent with the first statement that
     needs it, so that a commit costs one round trip and leaves no empty transaction open.
+
+    A session that gained state (``SET``, a temporary table, an application lock, …) is
+    pinned: it stays with its context until :meth:`close`, and is reset before anybody else
+    gets it.
     """
 
-    def __init__(self, source: ConnectionSource) -> None:
-        """Acquire. Raises what :meth:`~mssql_async.pool.Pool.acquire` raises."""
+    def __init__(self, source: Lender, scope: LeaseScope = LeaseScope.TRANSACTION) -> None:
+        """Acquire. Raises what the source's ``acquire`` raises."""
         self._source = source
-        self._connection = source.acquire()
-        self._raw: pyodbc.Connection = self._connection.raw
-        self.state = LeaseState.HELD
+        self._scope = scope
+        self._held: PooledConnection | None = None
+        self._raw: Any = None
+        self._finalizer: Any = None
+        self._state = LeaseState.FREE
         self._autocommit = True
         self._in_transaction = False
         self._dirty = False
-        self._timeout = self._raw.timeout
+        self._timeout: int | None = None
+        self._baseline_timeout = 0
         self._cursors: weakref.WeakSet[LeasedCursor] = weakref.WeakSet()
         _live.add(self)
-        # Whoever forgets to give it back, or dies, must not keep a place of the pool.
-        self._finalizer = weakref.finalize(self, source.abandon, self._connection)
-        self._finalizer.atexit = False
+        self._acquire()
 
     def __repr__(self) -> str:
-        return f"<LeasedConnection {self.state.value}, {self._connection!r}>"
+        held = f", {self._held!r}" if self._held else ""
+        pinned = ", pinned" if self.pinned else ""
+        return f"<LeasedConnection {self._state.value}{held}{pinned}>"
 
-    # --- state -----------------------------------------------------------------------------
-
-    @property
-    def broken(self) -> bool:
-        """Whether an error has shown that the connection must not be used again."""
-        return self._connection.broken
+    # --- the lease -------------------------------------------------------------------------
 
     @property
-    def dirty(self) -> bool:
-        """Whether the session may differ from the baseline."""
-        return self._dirty
+    def state(self) -> LeaseState:
+        return self._state
 
-    def _check_held(self) -> None:
-        if self.state is not LeaseState.HELD:
+    @property
+    def pinned(self) -> bool:
+        """Whether the session must stay with this context."""
+        return (
+            self._in_transaction
+            or self._dirty
+            or bool(len(self._cursors))
+            or (self._scope is LeaseScope.CONTEXT and self._state is LeaseState.HELD)
+        )
+
+    def _acquire(self) -> None:
+        connection = self._source.acquire()
+        self._held = connection
+        self._raw = connection.raw
+        self._state = LeaseState.HELD
+        # Whoever forgets to give it back, or dies, must not keep a place of the pool.
+        self._finalizer = weakref.finalize(self, self._source.abandon, connection)
+        self._finalizer.atexit = False
+        self._baseline_timeout = self._raw.timeout
+        if self._timeout is not None:
+            self._raw.timeout = self._timeout
+
+    def _ensure_lease(self) -> None:
+        if self._state is LeaseState.HELD:
+            return
+        if self._state is not LeaseState.FREE:
             raise pyodbc.ProgrammingError(
                 "HY010",
-                f"This connection's lease is {self.state.value}: it went back to its pool. "
+                f"This connection is {self._state.value}: its lease ended with its context. "
                 "Get a cursor from django.db.connection again instead of keeping one.",
             )
+        self._acquire()
+
+    def _release_unless_pinned(self) -> None:
+        if self._state is LeaseState.HELD and not self.pinned:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """End the lease. Whatever the session is in the middle of ends with it."""
+        connection = self._held
+        assert connection is not None  # noqa: S101 - the state is HELD
+        self._finalizer.detach()
+        try:
+            self._leave_nothing_open(connection)
+        except pyodbc.Error:
+            # A connection that cannot even roll back is not fit for anybody.
+            connection.broken = True
+        except BaseException:
+            connection.broken = True
+            raise
+        finally:
+            reset, self._dirty = self._dirty, False
+            self._in_transaction = False
+            self._held = self._raw = None
+            self._state = LeaseState.FREE
+            self._source.release(connection, reset=reset)
+
+    def _leave_nothing_open(self, connection: PooledConnection) -> None:
+        if connection.broken:
+            return
+        for cursor in list(self._cursors):
+            cursor.detach()
+        if self._in_transaction:
+            self._raw.rollback()
+            self._raw.autocommit = True
+        if self._raw.timeout != self._baseline_timeout:
+            self._raw.timeout = self._baseline_timeout
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:
@@ -82,12 +161,12 @@ class LeasedConnection:
         try:
             yield
         except pyodbc.Error as error:
-            if ends_connection(error):
-                self._connection.broken = True
+            if self._held is not None and ends_connection(error):
+                self._held.broken = True
             raise
 
     def _before_statement(self, sql: str, parameterised: bool) -> None:
-        self._check_held()
+        self._ensure_lease()
         if not self._autocommit and not self._in_transaction:
             with self._watching():
                 self._raw.autocommit = False
@@ -99,15 +178,16 @@ class LeasedConnection:
                 self._dirty = True
 
     def _answered(self) -> None:
-        self._connection.proved_at = time.monotonic()
+        if self._held is not None:
+            self._held.proved_at = time.monotonic()
 
     # --- DB-API ----------------------------------------------------------------------------
 
     def cursor(self) -> LeasedCursor:
-        self._check_held()
-        cursor = LeasedCursor(self, self._raw.cursor())
-        self._cursors.add(cursor)
-        return cursor
+        """A cursor. It takes part in a lease from its first ``execute`` to its close."""
+        if self._state in (LeaseState.CLOSED, LeaseState.INHERITED):
+            self._ensure_lease()  # raises
+        return LeasedCursor(self)
 
     def execute(self, sql: str, *params: Any) -> LeasedCursor:
         return self.cursor().execute(sql, *params)
@@ -118,14 +198,12 @@ class LeasedConnection:
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
-        self._check_held()
         if value and self._in_transaction:
             self.commit()
         self._autocommit = value
 
     def commit(self) -> None:
         """Commit in one round trip. Without a transaction nothing is sent."""
-        self._check_held()
         if self._in_transaction:
             with self._watching():
                 # Setting autocommit commits; SQLEndTran would at once begin another one,
@@ -133,60 +211,41 @@ class LeasedConnection:
                 self._raw.autocommit = True
             self._in_transaction = False
             self._answered()
+        self._release_unless_pinned()
 
     def rollback(self) -> None:
-        self._check_held()
         if self._in_transaction:
             with self._watching():
                 self._raw.rollback()
                 self._raw.autocommit = True
             self._in_transaction = False
             self._answered()
+        self._release_unless_pinned()
 
     def close(self) -> None:
-        """Release the lease. The connection goes back to its pool; idempotent."""
-        if self.state is not LeaseState.HELD:
-            return
-        self.state = LeaseState.RELEASED
-        self._finalizer.detach()
-        _live.discard(self)
-        reset = self._dirty
+        """The context is over: end the lease, if there is one. Idempotent."""
         try:
-            self._leave_nothing_open()
-        except pyodbc.Error:
-            # A connection that cannot even roll back is not fit for anybody.
-            self._connection.broken = True
-        except BaseException:
-            self._connection.broken = True
-            raise
+            if self._state is LeaseState.HELD:
+                self._give_back()
         finally:
-            self._source.release(self._connection, reset=reset)
-
-    def _leave_nothing_open(self) -> None:
-        if self._connection.broken:
-            return
-        for cursor in list(self._cursors):
-            cursor.close()
-        if self._in_transaction:
-            self._raw.rollback()
-            self._raw.autocommit = True
-            self._in_transaction = False
-        if self._raw.timeout != self._timeout:
-            self._raw.timeout = self._timeout
+            if self._state is not LeaseState.INHERITED:
+                self._state = LeaseState.CLOSED
+            _live.discard(self)
 
     @property
     def timeout(self) -> int:
-        """Seconds a statement may take; 0: as long as it likes. Ends with the lease."""
-        seconds: int = self._raw.timeout
-        return seconds
+        """Seconds a statement may take; 0: as long as it likes. Ends with the context."""
+        return self._baseline_timeout if self._timeout is None else self._timeout
 
     @timeout.setter
     def timeout(self, seconds: int) -> None:
-        self._check_held()
-        self._raw.timeout = seconds
+        self._timeout = seconds
+        if self._state is LeaseState.HELD:
+            self._raw.timeout = seconds
 
     def set_attr(self, attribute: int, value: int) -> None:
-        self._check_held()
+        """Set an ODBC connection attribute, which pins the session."""
+        self._ensure_lease()
         self._dirty = True
         self._raw.set_attr(attribute, value)
 
@@ -194,61 +253,98 @@ class LeasedConnection:
         # getinfo, add_output_converter, setencoding, …: the driver's own.
         if name.startswith("_"):
             raise AttributeError(name)
-        self._check_held()
+        self._ensure_lease()
+        if name in _CHANGE_THE_DRIVER and self._held is not None:
+            self._held.reusable = False
+            self._dirty = True
         return getattr(self._raw, name)
 
 
 class LeasedCursor:
-    """A pyodbc cursor that reports to its lease."""
+    """A pyodbc cursor that takes part in its connection's lease while it is open."""
 
-    def __init__(self, lease: LeasedConnection, cursor: pyodbc.Cursor) -> None:
+    def __init__(self, lease: LeasedConnection) -> None:
         self._lease = lease
-        self._cursor = cursor
+        self._cursor: Any = None
+        self._settings: dict[str, Any] = {}
 
     @property
     def connection(self) -> LeasedConnection:
         return self._lease
 
+    def _attach(self) -> Any:
+        """The driver's cursor on the connection that is held now."""
+        if self._cursor is None:
+            self._lease._ensure_lease()  # noqa: SLF001 - its own cursor
+            self._cursor = self._lease._raw.cursor()  # noqa: SLF001
+            self._lease._cursors.add(self)  # noqa: SLF001
+            for name, value in self._settings.items():
+                setattr(self._cursor, name, value)
+        return self._cursor
+
+    def detach(self) -> None:
+        """Close the driver's cursor and leave the lease to others."""
+        cursor, self._cursor = self._cursor, None
+        self._lease._cursors.discard(self)  # noqa: SLF001
+        if cursor is not None:
+            with contextlib.suppress(pyodbc.ProgrammingError):  # closed with its connection
+                cursor.close()
+
     def execute(self, sql: str, *params: Any) -> LeasedCursor:
         lease = self._lease
-        lease._before_statement(sql, _has_parameters(params))  # noqa: SLF001 - its own cursor
+        lease._before_statement(sql, _has_parameters(params))  # noqa: SLF001
+        cursor = self._attach()
         with lease._watching():  # noqa: SLF001
-            self._cursor.execute(sql, *params)
+            cursor.execute(sql, *params)
         lease._answered()  # noqa: SLF001
         return self
 
     def executemany(self, sql: str, params: Any) -> None:
         lease = self._lease
         lease._before_statement(sql, True)  # noqa: SLF001
+        cursor = self._attach()
         with lease._watching():  # noqa: SLF001
-            self._cursor.executemany(sql, params)
+            cursor.executemany(sql, params)
         lease._answered()  # noqa: SLF001
 
     def fetchone(self) -> Any:
         with self._lease._watching():  # noqa: SLF001
-            return self._cursor.fetchone()
+            return self._executed().fetchone()
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         with self._lease._watching():  # noqa: SLF001
-            if size is None:
-                size = self._cursor.arraysize
-            rows: list[Any] = self._cursor.fetchmany(size)
+            cursor = self._executed()
+            rows: list[Any] = cursor.fetchmany(cursor.arraysize if size is None else size)
         return rows
 
     def fetchall(self) -> list[Any]:
         with self._lease._watching():  # noqa: SLF001
-            rows: list[Any] = self._cursor.fetchall()
+            rows: list[Any] = self._executed().fetchall()
         return rows
 
     def nextset(self) -> bool:
         with self._lease._watching():  # noqa: SLF001
-            more: bool = self._cursor.nextset()
+            more: bool = self._executed().nextset()
         return more
 
+    def __iter__(self) -> Iterator[Any]:
+        with self._lease._watching():  # noqa: SLF001
+            yield from self._executed()
+
+    def _executed(self) -> Any:
+        if self._cursor is None:
+            raise pyodbc.ProgrammingError(
+                "HY010", "This cursor has no result: it has executed nothing, or was closed."
+            )
+        return self._cursor
+
     def close(self) -> None:
-        """Close it; closing twice is no error."""
-        with contextlib.suppress(pyodbc.ProgrammingError):
-            self._cursor.close()
+        """Close it; closing twice is no error. In autocommit the lease may end with it."""
+        try:
+            with self._lease._watching():  # noqa: SLF001
+                self.detach()
+        finally:
+            self._lease._release_unless_pinned()  # noqa: SLF001
 
     def __enter__(self) -> LeasedCursor:
         return self
@@ -256,19 +352,26 @@ class LeasedCursor:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Any]:
-        with self._lease._watching():  # noqa: SLF001
-            yield from self._cursor
+    @property
+    def description(self) -> Any:
+        return None if self._cursor is None else self._cursor.description
+
+    @property
+    def rowcount(self) -> int:
+        rows: int = -1 if self._cursor is None else self._cursor.rowcount
+        return rows
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._cursor, name)
+        return getattr(self._attach(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             super().__setattr__(name, value)
-        else:
+            return
+        self._settings[name] = value
+        if self._cursor is not None:
             setattr(self._cursor, name, value)
 
 
@@ -285,8 +388,9 @@ _inherited: list[LeasedConnection] = []
 def _disown_after_fork() -> None:
     """In a forked child: no lease of the parent may be used, closed or given back."""
     for lease in list(_live):
-        lease.state = LeaseState.INHERITED
-        lease._finalizer.detach()  # noqa: SLF001
+        lease._state = LeaseState.INHERITED  # noqa: SLF001
+        if lease._finalizer is not None:  # noqa: SLF001
+            lease._finalizer.detach()  # noqa: SLF001
         _inherited.append(lease)
     _live.clear()
 

@@ -16,7 +16,7 @@ from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
 from mssql_async.errors import PoolTimeout
 from mssql_async.pool.registry import pool_statistics
-from mssql_async.session import LeasedConnection
+from mssql_async.session.lease import LeasedConnection, LeaseState
 
 from .conftest import wrapper_for
 
@@ -74,7 +74,7 @@ class TestPooling:
     ) -> None:
         pool = {"max_size": 1, "acquire_timeout": 0.05}
         holder = wrapper_for(server, OPTIONS={"pool": pool})
-        ask(holder, "SELECT 1")
+        holder.ensure_connection()
         with pytest.raises(PoolTimeout, match=r"size 1 of 1, in use 1, idle 0"):
             ask(wrapper_for(server, OPTIONS={"pool": pool}), "SELECT 1")
         holder.close()
@@ -92,7 +92,7 @@ class TestPooling:
         lease: LeasedConnection = wrapper.connection
         cursor = lease.cursor()
         wrapper.close()
-        with pytest.raises(pyodbc.ProgrammingError, match="lease is released"):
+        with pytest.raises(pyodbc.ProgrammingError, match="its lease ended"):
             cursor.execute("SELECT 1")
 
 
@@ -152,24 +152,93 @@ class TestRoundTrips:
 
 
 class TestProof:
-    def test_a_session_killed_between_two_requests_is_replaced_unseen(
+    def test_a_session_killed_between_two_queries_is_replaced_unseen(
         self, server: DevServer, wrapper: DatabaseWrapper
     ) -> None:
         (victim,) = ask(wrapper, "SELECT @@SPID")
-        wrapper.close()
-        do(wrapper_for(server, NAME="master"), f"KILL {victim}")
-        (spid,) = ask(wrapper, "SELECT @@SPID")
-        assert spid != victim
+        server.kill(victim)
+        assert ask(wrapper, "SELECT 1") == (1,)
+        assert server.counters.logins == 2
 
-    def test_a_session_killed_during_a_request_fails_that_request_and_no_other(
+    def test_a_session_killed_in_a_transaction_fails_that_transaction_and_no_other(
         self, server: DevServer, wrapper: DatabaseWrapper
     ) -> None:
+        wrapper.ensure_connection()
+        wrapper.set_autocommit(False)
         (victim,) = ask(wrapper, "SELECT @@SPID")
-        do(wrapper_for(server, NAME="master"), f"KILL {victim}")
+        server.kill(victim)
         with pytest.raises(OperationalError):
             ask(wrapper, "SELECT 1")
         wrapper.close_if_unusable_or_obsolete()
         assert ask(wrapper, "SELECT 1") == (1,)
+
+    def test_after_a_failover_one_login_replaces_them_all(self, server: DevServer) -> None:
+        wrappers = [wrapper_for(server) for _ in range(5)]
+        for one in wrappers:
+            one.ensure_connection()
+        for one in wrappers:
+            one.close()
+        assert server.kill() == 5
+        server.reset_counters()
+        for one in wrappers:
+            assert ask(one, "SELECT 1") == (1,)
+            one.close()
+        assert server.counters.logins == 1
+
+
+class TestLeases:
+    def test_in_autocommit_a_connection_is_held_no_longer_than_its_cursor(
+        self, wrapper: DatabaseWrapper
+    ) -> None:
+        wrapper.ensure_connection()
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            assert wrapper.connection.state is LeaseState.HELD
+        assert wrapper.connection.state is LeaseState.FREE
+
+    def test_a_transaction_keeps_its_connection_to_its_end(self, wrapper: DatabaseWrapper) -> None:
+        wrapper.ensure_connection()
+        wrapper.set_autocommit(False)
+        spids = {ask(wrapper, "SELECT @@SPID") for _ in range(3)}
+        assert len(spids) == 1
+        assert wrapper.connection.state is LeaseState.HELD
+        wrapper.commit()
+        assert wrapper.connection.state is LeaseState.FREE
+
+    def test_a_session_with_state_of_its_own_stays_with_its_context(
+        self, wrapper: DatabaseWrapper
+    ) -> None:
+        do(wrapper, "CREATE TABLE #mine (a int)")
+        assert wrapper.connection.pinned
+        do(wrapper, "INSERT INTO #mine VALUES (1)")
+        assert ask(wrapper, "SELECT a FROM #mine") == (1,)
+
+    def test_a_lease_may_be_held_to_the_contexts_end_on_request(self, server: DevServer) -> None:
+        whole = wrapper_for(server, OPTIONS={"pool": {"lease": "context"}})
+        ask(whole, "SELECT 1")
+        assert whole.connection.state is LeaseState.HELD
+        whole.close()
+
+    def test_a_time_limit_set_by_one_context_is_not_the_next_ones(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        wrapper.ensure_connection()
+        wrapper.connection.timeout = 7
+        ask(wrapper, "SELECT 1")
+        other = wrapper_for(server)
+        other.ensure_connection()
+        assert other.connection.timeout == 0
+        other.close()
+
+    def test_a_connection_whose_decoding_was_changed_is_lent_to_nobody_else(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        wrapper.ensure_connection()
+        wrapper.connection.add_output_converter(pyodbc.SQL_INTEGER, lambda raw: "changed")
+        assert ask(wrapper, "SELECT 1") == ("changed",)
+        wrapper.close()
+        assert ask(wrapper, "SELECT 1") == (1,)
+        assert server.counters.logins == 2
 
 
 #: SQL that changes a session -> SQL that shows it.

@@ -58,6 +58,10 @@ def test_every_session_starts_with_date_settings_and_isolation_level() -> None:
         ({"pool": {"max_size": True}}, r"\['max_size'\] is True; it must be a whole number"),
         ({"pool": {"acquire_timeout": 0}}, r"\['acquire_timeout'\] is 0; it must be at least"),
         ({"pool": {"acquire_timeout": None}}, r"\['acquire_timeout'\] is None; .* a number\."),
+        (
+            {"pool": {"lease": "request"}},
+            r"\['lease'\] is 'request'; use 'transaction' or 'context'",
+        ),
         ({"pool": "big"}, r"\['pool'\] is 'big'; it must be a dictionary"),
         ({"isolation_level": "CHAOS"}, r"\['isolation_level'\] is 'CHAOS'; use one of READ"),
         ({"datefirst": 9}, r"\['datefirst'\] is 9; use 1 \(Monday\)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mssql_async.session import Effect, effect_of
+from mssql_async.session.state import Effect, effect_of
 
 
 @pytest.mark.parametrize(
