@@ -229,7 +229,7 @@ class Queries:
                 finally:
                     session.interruptible = False
         except sqlite3.Error:
-            if cursor is None:
+            if cursor is None and not session.interrupted.is_set():
                 yield entry.columns
             raise
         finally:
