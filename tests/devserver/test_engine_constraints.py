@@ -268,3 +268,20 @@ class TestTables:
         assert door.error("DROP TABLE v").number == 3705
         door.run("DROP VIEW v")
         assert door.error("CREATE VIEW w AS SELECT a + 1 FROM t").number == 4511
+
+
+def test_mssql_djangos_regular_expressions_can_be_installed(door: Door) -> None:
+    door.run("CREATE ASSEMBLY regex_clr FROM 0x4D5A WITH PERMISSION_SET = SAFE")
+    door.run(
+        "create function [dbo].[REGEXP_LIKE] (@input nvarchar(max), @pattern nvarchar(max), "
+        "@caseSensitive int) RETURNS INT AS "
+        "EXTERNAL NAME regex_clr.UserDefinedFunctions.REGEXP_LIKE"
+    )
+    assert door.value("SELECT COUNT(*) FROM sys.assemblies WHERE name = 'regex_clr'") == 1
+    assert door.value("SELECT dbo.REGEXP_LIKE('abc', '^a.c$', 1)") == 1
+    door.run("IF OBJECT_ID('REGEXP_LIKE') IS NOT NULL DROP FUNCTION [dbo].[REGEXP_LIKE]")
+    door.run("DROP ASSEMBLY regex_clr")
+    assert (
+        door.error("CREATE FUNCTION f (@x int) RETURNS int AS BEGIN RETURN 1 END").number == 40517
+    )
+    assert door.error("CREATE PROCEDURE p AS SELECT 1").number == 40517

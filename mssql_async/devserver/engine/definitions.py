@@ -38,8 +38,10 @@ from ..tsql import statements as st
 from . import catalogstore, clock, constraints, databasedefinitions, storage
 from .catalog import (
     DBO,
+    Assembly,
     Catalog,
     CatalogEditor,
+    ClrFunction,
     fold,
     index_named,
     key_of,
@@ -60,6 +62,7 @@ _IDENTITY_KINDS = frozenset(
     {Kind.INT, Kind.BIGINT, Kind.SMALLINT, Kind.TINYINT, Kind.DECIMAL, Kind.NUMERIC}
 )
 _NO_KEYS = frozenset({Kind.TEXT, Kind.NTEXT, Kind.IMAGE, Kind.XML})
+_FIRST_ASSEMBLY_ID = 65536
 _table_variable_numbers = itertools.count(1)
 
 
@@ -1435,6 +1438,69 @@ def _create_schema(interpreter: Interpreter, statement: st.CreateSchema) -> Iter
     yield interpreter.done(Command.OTHER)
 
 
+# --- CLR: the one assembly that mssql-django installs ---------------------------------------------
+
+_NATIVE_FUNCTIONS = frozenset({"regexp_like"})
+"""CLR functions that the stand-in has a native counterpart of."""
+
+
+def _create_assembly(interpreter: Interpreter, statement: st.CreateAssembly) -> Iterator[Step]:
+    place = Place(interpreter.session, ObjectName(statement.name))
+
+    def work() -> None:
+        change = Change(place)
+        if fold(statement.name) in change.editor.assemblies:
+            raise SqlError(
+                6246, f'Assembly "{statement.name}" already exists in database "{place.home.name}".'
+            )
+        number = _FIRST_ASSEMBLY_ID + len(change.editor.assemblies)
+        change.editor.assemblies[fold(statement.name)] = Assembly(statement.name, number)
+        change.finish()
+
+    yield from _run(interpreter, place.database, work)
+    yield interpreter.done(Command.OTHER)
+
+
+def _drop_assembly(interpreter: Interpreter, statement: st.DropAssembly) -> Iterator[Step]:
+    place = Place(interpreter.session, ObjectName(statement.name))
+
+    def work() -> None:
+        change = Change(place)
+        found = change.editor.assemblies.pop(fold(statement.name), None)
+        if found is not None:
+            change.finish()
+        elif not statement.if_exists:
+            raise error(15151, "drop", "assembly", statement.name)
+
+    yield from _run(interpreter, place.database, work)
+    yield interpreter.done(Command.OTHER)
+
+
+def _create_clr_function(
+    interpreter: Interpreter, statement: st.CreateClrFunction
+) -> Iterator[Step]:
+    place = Place(interpreter.session, statement.name)
+    name = statement.name.name
+    if fold(name) not in _NATIVE_FUNCTIONS:
+        raise NotSupportedByStandIn(f"the CLR function {name}", statement.line)
+
+    def work() -> None:
+        _check_new_name(place)
+        change = Change(place)
+        if fold(statement.assembly) not in change.editor.assemblies:
+            raise SqlError(
+                6528,
+                f"Assembly '{statement.assembly}' was not found in the SQL catalog of database "
+                f"'{place.home.name}'.",
+            )
+        function = ClrFunction(change.new_object_id(), place.schema, name)
+        change.editor.functions[key_of(place.schema, name)] = function
+        change.finish()
+
+    yield from _run(interpreter, place.database, work)
+    yield interpreter.done(Command.OTHER)
+
+
 # --- dispatch -------------------------------------------------------------------------------------
 
 _DEFINITIONS: dict[type, Callable[[Interpreter, Any], Iterator[Step]]] = {
@@ -1448,6 +1514,9 @@ _DEFINITIONS: dict[type, Callable[[Interpreter, Any], Iterator[Step]]] = {
     st.TruncateTable: _truncate,
     st.CreateView: _create_view,
     st.CreateSchema: _create_schema,
+    st.CreateAssembly: _create_assembly,
+    st.DropAssembly: _drop_assembly,
+    st.CreateClrFunction: _create_clr_function,
     st.CreateDatabase: databasedefinitions.create,
     st.AlterDatabase: databasedefinitions.alter,
 }

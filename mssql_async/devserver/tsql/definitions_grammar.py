@@ -45,7 +45,34 @@ class DefinitionGrammar(QueryGrammar):
             return st.CreateSchema(name=name, line=line)
         if self.accept("DATABASE"):
             return self._create_database(line)
+        if self.accept("ASSEMBLY"):
+            return self._create_assembly(line)
+        if self.accept("FUNCTION"):
+            return self._create_clr_function(line)
         return self.unsupported(f"CREATE {self.token.upper or self.token.text}")
+
+    def _create_assembly(self, line: int) -> st.CreateAssembly:
+        name = self.name()
+        self.expect("FROM")
+        self.advance()
+        if self.accept("WITH", "PERMISSION_SET"):
+            self.expect("=")
+            self.advance()
+        return st.CreateAssembly(name=name, line=line)
+
+    def _create_clr_function(self, line: int) -> st.CreateClrFunction:
+        """Only functions of an assembly; those written in T-SQL are refused."""
+        name = self.object_name()
+        self._options()
+        self.expect("RETURNS")
+        if self.at("TABLE") or self.token.kind is TokenKind.VARIABLE:
+            self.unsupported("CREATE FUNCTION")
+        self.type()
+        self.accept("AS")
+        if not self.accept("EXTERNAL"):
+            self.unsupported("CREATE FUNCTION")
+        self.expect("NAME")
+        return st.CreateClrFunction(name=name, assembly=self.object_name().database, line=line)
 
     def _create_table(self, line: int) -> st.CreateTable:
         name = self.object_name()
@@ -416,6 +443,9 @@ class DefinitionGrammar(QueryGrammar):
 
     def drop(self, line: int) -> st.Statement:
         self.expect("DROP")
+        if self.accept("ASSEMBLY"):
+            missing_is_fine = self.accept("IF", "EXISTS")
+            return st.DropAssembly(name=self.name(), if_exists=missing_is_fine, line=line)
         kind = _DROPPABLE.get(self.token.upper)
         if kind is None:
             self.unsupported(f"DROP {self.token.upper or self.token.text}")

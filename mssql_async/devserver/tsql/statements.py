@@ -237,6 +237,27 @@ class AlterDatabase(Statement):
     options: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateAssembly(Statement):
+    """CREATE ASSEMBLY name FROM …: only the name is kept."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropAssembly(Statement):
+    name: str
+    if_exists: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateClrFunction(Statement):
+    """CREATE FUNCTION … AS EXTERNAL NAME ``assembly``.class.method."""
+
+    name: ObjectName
+    assembly: str
+
+
 # --- session and transactions -------------------------------------------------------------
 
 
