@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -342,25 +344,29 @@ class TestErrors:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 class TestFork:
+    def sessions(self, server: DevServer, *arguments: str) -> list[str]:
+        process = subprocess.run(
+            [sys.executable, "-m", "tests.backend.forking", str(server.port), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return process.stdout.split()
+
     def test_a_forked_child_starts_empty_and_leaves_the_parents_connection_alone(
-        self, server: DevServer, wrapper: DatabaseWrapper
+        self, server: DevServer
     ) -> None:
-        parent = ask(wrapper, "SELECT @@SPID")
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            answer = "failed"
-            try:
-                (spid,) = ask(wrapper, "SELECT @@SPID")
-                answer = str(spid)
-            finally:
-                os.write(write, answer.encode())
-                os._exit(0)
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            assert int(pipe.read()) != parent[0]
-        os.waitpid(child, 0)
-        assert ask(wrapper, "SELECT @@SPID") == parent
+        before, in_child, after = self.sessions(server)
+        assert in_child != before
+        assert after == before
+
+    def test_a_child_that_did_not_disown_the_lease_would_use_the_parents_session(
+        self, server: DevServer
+    ) -> None:
+        """The positive control of the test above."""
+        before, in_child, _ = self.sessions(server, "broken")
+        assert in_child == before
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
