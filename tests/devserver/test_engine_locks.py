@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -251,6 +252,24 @@ class TestInterrupting:
         assert waiting.result().sets == []
         assert one.value("SELECT 1") == 1
 
+    def test_a_long_update_ends_and_leaves_its_transaction_as_it_was(self, one: Door) -> None:
+        one.run(
+            "CREATE TABLE big (n int, s nvarchar(9)); "
+            "WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 90) "
+            "INSERT big SELECT a.i, 'x' FROM n AS a CROSS JOIN n AS b"
+        )
+        one.run("BEGIN TRAN; INSERT big VALUES (-1, 'kept')")
+        waiting = Background(
+            one,
+            "UPDATE big SET s = 'y' WHERE EXISTS (SELECT 1 FROM big AS b "
+            "WHERE UPPER(b.s) LIKE '%Z%' AND b.n > big.n)",
+        )
+        wait_until(lambda: one.session.statement_command == "UPDATE")
+        one.session.interrupt()
+        assert waiting.result().errors == []
+        assert one.rows("SELECT @@TRANCOUNT, COUNT(*) FROM big WHERE n = -1 OR s = 'y'") == [(1, 1)]
+        one.run("ROLLBACK")
+
     def test_a_killed_session_rolls_back_and_tells_its_connection(
         self, one: Door, other: Door
     ) -> None:
@@ -283,3 +302,61 @@ def test_many_writers_lose_no_update(engine: SqlEngine) -> None:
     for background in [Background(door, batch) for door in doors]:
         assert background.result().errors == []
     assert doors[0].value("SELECT n FROM t WHERE id = 1") == 150
+
+
+def test_money_is_conserved_whatever_happens_to_the_sessions(engine: SqlEngine) -> None:
+    """Transfers, some of them failing, interrupted or killed, while others look on."""
+    setup = Door(engine)
+    setup.run(
+        "CREATE TABLE account (id int PRIMARY KEY, balance int CHECK (balance >= 0));"
+        "INSERT account VALUES (1, 100), (2, 100), (3, 100), (4, 100)"
+    )
+    stop = threading.Event()
+    totals: list[int] = []
+    failures: list[str] = []
+
+    def transfer(seed: int) -> None:
+        chance = random.Random(seed)
+        door = Door(engine)
+        while not stop.is_set():
+            source, target = chance.sample(range(1, 5), 2)
+            amount = chance.randrange(120)
+            outcome = door.attempt(
+                f"SET XACT_ABORT ON; BEGIN TRAN; "
+                f"UPDATE account SET balance = balance + {amount} WHERE id = {target}; "
+                f"UPDATE account SET balance = balance - {amount} WHERE id = {source}; COMMIT"
+            )
+            failures.extend(
+                message.text for message in outcome.errors if message.number not in (547, 3903)
+            )
+            if door.session.killed:
+                door = Door(engine)
+        door.close()
+
+    def look() -> None:
+        door = Door(engine)
+        while not stop.is_set():
+            totals.append(door.value("SELECT SUM(balance) FROM account"))
+        door.close()
+
+    def disturb() -> None:
+        chance = random.Random(0)
+        while not stop.is_set():
+            victim = chance.choice(engine.sessions())
+            if victim is not setup.session and victim.command.startswith("SET XACT_ABORT"):
+                (victim.kill if chance.random() < 0.2 else victim.interrupt)()
+            stop.wait(0.002)
+
+    threads = [threading.Thread(target=transfer, args=(seed,)) for seed in range(4)]
+    threads += [threading.Thread(target=look), threading.Thread(target=disturb)]
+    for thread in threads:
+        thread.start()
+    stop.wait(1.5)
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert failures == []
+    assert set(totals) == {400}
+    assert setup.value("SELECT SUM(balance) FROM account") == 400
+    assert engine.locks.snapshot() == []
+    assert [session.spid for session in engine.sessions()] == [setup.session.spid]

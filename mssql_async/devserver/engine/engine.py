@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _FIRST_SPID = 51
 """Lower ones belong to SQL Server's own sessions."""
-_PLANS = 4000
-_PARSED = 2000
+_PLANS = 2000
+_PARSED = 1000
 _CLOSE_TIMEOUT = 10.0
 
 

@@ -62,6 +62,8 @@ Handler = Callable[[Any, Frame, Any], Iterator[Step]]
 
 _DML = frozenset({Command.INSERT, Command.UPDATE, Command.DELETE, Command.MERGE})
 _SQLITE_BUSY_SNAPSHOT = 517
+_LONGEST_REMEMBERED = 100_000
+"""Characters of a batch that is worth a place in the cache."""
 _HIGHEST_USER_SEVERITY = 18
 _FIRST_USER_NUMBER = 50000
 
@@ -193,7 +195,8 @@ class Interpreter:
         found = cache.get(sql)
         if found is None:
             found = parser.parse_batch(sql)
-            cache.put(sql, found)
+            if len(sql) <= _LONGEST_REMEMBERED:
+                cache.put(sql, found)
         return found
 
     def block(self, frame: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:

@@ -184,7 +184,7 @@ class Queries:
                 yield from self._no_rows(entry)
                 return
         if entry.plan.assigns:
-            yield from self._assign(frame, entry)
+            yield from self._assign(frame, entry, statement)
         else:
             yield from self._send(frame, entry, statement)
 
@@ -271,9 +271,8 @@ class Queries:
         finally:
             session.interruptible = False
 
-    def _assign(self, frame: Frame, entry: CachedPlan) -> Iterator[Step]:
+    def _assign(self, frame: Frame, entry: CachedPlan, statement: st.Query) -> Iterator[Step]:
         session = self._session
-        names = [name.casefold() for name in entry.plan.assigns]
         while True:
             try:
                 cursor, rows = self._read(frame, entry)
@@ -281,7 +280,8 @@ class Queries:
             except _OverBudget:
                 yield from self._interpreter.may_wait()
             except _SchemaMoved:
-                break
+                entry = self._statement_plan(frame, statement)
+        names = [name.casefold() for name in entry.plan.assigns]
         count = 0
         while rows:
             count += len(rows)

@@ -74,7 +74,7 @@ class EngineRun:
                 if full or len(events) >= _MANY_EVENTS:
                     return events
         except Interrupted:
-            self._session.after_interrupt()
+            events.extend(self._session.after_interrupt())
         self._end()
         return events or None
 

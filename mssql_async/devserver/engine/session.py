@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SqlError
 from ..protocols import LoginRequest, Parameter, Run, TransactionRequest
+from ..results import Environment, EnvironmentChange, Event
 from ..schema import Table
 from ..sqltypes import StorageValue
 from . import clock
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _MOST_ATTACHED = 9
 _PROGRESS_STEPS = 2000
 """SQLite operations between two looks at the interrupt flag."""
+_GRACE = 1.0
+"""Seconds that an interrupted modification has to end without its transaction."""
 _BUDGET_TICKS = 3
 """Looks that a SELECT may live through on a thread that may not wait: well below a
 millisecond of native work. SQLite counts the operations of a prepared statement across
@@ -91,6 +94,8 @@ class EngineSession:
         self.connection.create_function(CHECK_FUNCTION, 1, self._check_failed)
         self.transaction = Transaction(self.connection, self, engine.locks)
         self.transaction.around_rollback = self._keeping_table_variables
+        self.interrupted_at = 0.0
+        self.transaction_lost = False
         self.interruptible = False
         self.budgeted = False
         self.over_budget = False
@@ -148,6 +153,7 @@ class EngineSession:
         if self._run is not None:
             self._run.close()
         self.interrupted.clear()
+        self.runtime.interrupted = False
         if self.killed:
             self.interrupted.set()
         self.command = command
@@ -189,7 +195,9 @@ class EngineSession:
                 self.current_database = self.login_database
 
     def interrupt(self) -> None:
+        self.interrupted_at = time.monotonic()
         self.interrupted.set()
+        self.runtime.interrupted = True
         self.engine.locks.interrupt(self)
 
     def when_killed(self, callback: Callable[[], None]) -> None:
@@ -241,11 +249,17 @@ class EngineSession:
         self._attached.clear()
         self.engine.session_closed(self)
 
-    def after_interrupt(self) -> None:
-        """What an attention leaves: the transaction stays, unless XACT_ABORT is on."""
-        if self.options.xact_abort and self.transaction.is_open:
+    def after_interrupt(self) -> list[Event]:
+        """What an attention leaves: the transaction stays, unless XACT_ABORT is on (or
+        only undoing all of it could end the statement)."""
+        events: list[Event] = []
+        if (self.options.xact_abort or self.transaction_lost) and self.transaction.is_open:
+            descriptor = self.transaction.descriptor
             self.roll_back()
+            events.append(EnvironmentChange(Environment.ROLLBACK_TRANSACTION, b"", descriptor))
+        self.transaction_lost = False
         self.transaction_idle()
+        return events
 
     def roll_back(self) -> None:
         self.transaction.rollback()
@@ -357,7 +371,17 @@ class EngineSession:
         return check_conflict(database.name, command, thing.parent, thing.item)  # type: ignore[arg-type]
 
     def _progress(self) -> int:
+        """Called by SQLite every now and then: 1 ends the running statement.
+
+        For a modification inside of a transaction that means the end of the transaction
+        as well, so functions and lock waits end those; here it is the last resort.
+        """
         if not self.interruptible:
+            if self._closing or (
+                self.interrupted.is_set() and time.monotonic() - self.interrupted_at > _GRACE
+            ):
+                self.transaction_lost = True
+                return 1
             return 0
         if self.interrupted.is_set():
             return 1

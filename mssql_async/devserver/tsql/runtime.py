@@ -41,6 +41,9 @@ class Runtime:
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.interrupted = False
+        """Set by the session when the client wants no more: the next function call ends
+        the statement. (SQLite's own interrupt would undo the whole transaction of DML.)"""
         self._error: SqlError | None = None
 
     def take_error(self) -> SqlError | None:
@@ -80,6 +83,8 @@ class Runtime:
         stash = self.stash
 
         def run(*arguments: Any) -> StorageValue:
+            if self.interrupted:
+                raise InterruptedError
             if strict and None in arguments:
                 return None
             try:
