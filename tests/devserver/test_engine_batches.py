@@ -27,7 +27,8 @@ def door(engine: SqlEngine) -> Iterator[Door]:
 class TestStatements:
     def test_each_statement_says_what_it_was_and_how_many_rows_it_touched(self, door: Door) -> None:
         outcome = door.run(
-            "CREATE TABLE #t (a int); INSERT #t VALUES (1), (2); UPDATE #t SET a = 3; SELECT a FROM #t"
+            "CREATE TABLE #t (a int); INSERT #t VALUES (1), (2); UPDATE #t SET a = "
+            "3; SELECT a FROM #t"
         )
         assert [(done.command, done.count) for done in outcome.dones] == [
             (Command.CREATE_TABLE, None),
@@ -191,7 +192,8 @@ class TestErrorHandling:
     def test_errors_nest(self, door: Door) -> None:
         outcome = door.run(
             "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH "
-            "  BEGIN TRY SELECT CAST('x' AS int) END TRY BEGIN CATCH SELECT ERROR_NUMBER() END CATCH "
+            "  BEGIN TRY SELECT CAST('x' AS int) END TRY BEGIN CATCH SELECT "
+            "ERROR_NUMBER() END CATCH "
             "  SELECT ERROR_NUMBER() "
             "END CATCH"
         )
@@ -228,7 +230,8 @@ class TestTemporaryTables:
     def test_output_into_a_table_variable(self, door: Door) -> None:
         door.run("CREATE TABLE #t (id int IDENTITY, n int)")
         outcome = door.run(
-            "DECLARE @new TABLE (id int); INSERT #t (n) OUTPUT INSERTED.id INTO @new VALUES (1), (2); "
+            "DECLARE @new TABLE (id int); INSERT #t (n) OUTPUT INSERTED.id INTO "
+            "@new VALUES (1), (2); "
             "SELECT id FROM @new ORDER BY id"
         )
         assert outcome.rows == [(1,), (2,)]
@@ -254,7 +257,8 @@ class TestDynamicSql:
     def test_exec_assigns_outputs_to_variables(self, door: Door) -> None:
         assert (
             door.value(
-                "DECLARE @x int; EXEC sp_executesql N'SET @o = 5', N'@o int OUTPUT', @o = @x OUTPUT; "
+                "DECLARE @x int; EXEC sp_executesql N'SET @o = 5', N'@o int OUTPUT', "
+                "@o = @x OUTPUT; "
                 "SELECT @x"
             )
             == 5

@@ -96,7 +96,8 @@ class TestForeignKeys:
 
     def test_cascades_delete_update_and_set_null(self, door: Door) -> None:
         door.run(
-            "CREATE TABLE a (parent_id int REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE);"
+            "CREATE TABLE a (parent_id int REFERENCES parent (id) ON DELETE "
+            "CASCADE ON UPDATE CASCADE);"
             "CREATE TABLE b (parent_id int REFERENCES parent (id) ON DELETE SET NULL);"
             "CREATE TABLE c (n int DEFAULT 2 REFERENCES parent (id) ON DELETE SET DEFAULT);"
             "INSERT a VALUES (1), (1), (2); INSERT b VALUES (1); INSERT c VALUES (1)"
@@ -190,7 +191,8 @@ class TestTables:
 
     def test_made_up_names_look_like_sql_servers(self, door: Door) -> None:
         door.run(
-            "CREATE TABLE customers (id int PRIMARY KEY, name int UNIQUE DEFAULT 1 CHECK (name > 0))"
+            "CREATE TABLE customers (id int PRIMARY KEY, name int UNIQUE DEFAULT 1 "
+            "CHECK (name > 0))"
         )
         names = {
             row[0].rsplit("__", 1)[0]
@@ -247,7 +249,8 @@ class TestTables:
         outcome = door.run("EXEC sp_rename 't.a', 'b', 'COLUMN'")
         assert [info.number for info in outcome.infos] == [15477]
         door.run(
-            "EXEC sp_rename 'dbo.t.ix', 'iy', 'INDEX'; EXEC sp_rename 't', 'u'; EXEC sp_rename 'c', 'd'"
+            "EXEC sp_rename 'dbo.t.ix', 'iy', 'INDEX'; EXEC sp_rename 't', 'u'; "
+            "EXEC sp_rename 'c', 'd'"
         )
         assert door.rows("SELECT b FROM u") == [(1,)]
         assert '"d"' in door.error("INSERT u VALUES (0)").text

@@ -65,7 +65,8 @@ class TestReset:
         ) == [(0, 7, -1, 0, "app", None, None)]
         assert (
             door.value(
-                "SELECT transaction_isolation_level FROM sys.dm_exec_sessions WHERE session_id = @@SPID"
+                "SELECT transaction_isolation_level FROM sys.dm_exec_sessions WHERE "
+                "session_id = @@SPID"
             )
             == 2
         )
@@ -160,7 +161,8 @@ class TestFiles:
                 "CREATE VIEW v AS SELECT name FROM p; CREATE DATABASE side"
             )
             door.run(
-                "INSERT p VALUES ('a'); INSERT c (p) VALUES (1); BEGIN TRAN; INSERT p VALUES ('b'); ROLLBACK"
+                "INSERT p VALUES ('a'); INSERT c (p) VALUES (1); BEGIN TRAN; INSERT p "
+                "VALUES ('b'); ROLLBACK"
             )
             door.run("USE side; CREATE TABLE s (x int); INSERT s VALUES (4)")
             ids = door.value("SELECT OBJECT_ID('app.dbo.p')")

@@ -240,7 +240,8 @@ class TestDefinitions:
     def test_a_rollback_takes_them_back(self, door: Door) -> None:
         door.run("INSERT t VALUES (1)")
         door.run(
-            "BEGIN TRAN; DROP TABLE t; CREATE TABLE t (b nvarchar(5)); CREATE TABLE u (c int); ROLLBACK"
+            "BEGIN TRAN; DROP TABLE t; CREATE TABLE t (b nvarchar(5)); CREATE "
+            "TABLE u (c int); ROLLBACK"
         )
         assert values(door) == [1]
         assert door.value("SELECT OBJECT_ID('u')") is None
