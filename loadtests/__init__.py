@@ -1,0 +1,1 @@
+"""What a team runs before it trusts a backend under load."""

@@ -1,0 +1,1 @@
+"""Benchmarks: each a module that runs by itself and prints a table."""
