@@ -69,9 +69,9 @@ def works(connection: pyodbc.Connection) -> dict[str, Callable[[int], Any]]:
     setup = connection.cursor()
     setup.execute(
         "CREATE TABLE bench (id int NOT NULL PRIMARY KEY IDENTITY, name nvarchar(50) NOT NULL, "
-        "amount numeric(19, 4) NOT NULL, made datetimeoffset NOT NULL)"
+        "amount numeric(19, 4) NOT NULL, made datetime2 NOT NULL)"
     )
-    row = "INSERT INTO bench (name, amount, made) VALUES (?, ?, SYSDATETIMEOFFSET())"
+    row = "INSERT INTO bench (name, amount, made) VALUES (?, ?, SYSDATETIME())"
     for number in range(ROWS):
         setup.execute(row, f"row {number}", number)
     # Kept open, as the driver then sends one message a request and no sp_unprepare.
