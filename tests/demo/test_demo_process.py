@@ -154,6 +154,16 @@ def test_a_missing_database_is_one_clear_line(server_environment: Mapping[str, s
     assert "no_such_database" in line
 
 
+def test_a_missing_driver_manager_is_one_clear_line(
+    server_environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "pyodbc.py").write_text(
+        "raise ImportError('libodbc.so.2: cannot open shared object file')"
+    )
+    line = _failure({**server_environment, "PYTHONPATH": str(tmp_path)})
+    assert "apt-get install unixodbc" in line
+
+
 def test_a_closed_port_is_one_clear_line() -> None:
     port = str(_free_port())
     line = _failure(
