@@ -54,8 +54,7 @@ class Dialect(NamedTuple):
 
     @property
     def knows_date_types(self) -> bool:
-        """date, time, datetime2 and datetimeoffset exist since TDS 7.3."""
-        return self.version >= TdsVersion.V7_3A
+        return self.version.knows_date_types
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ class _FederatedLibrary(enum.IntEnum):
 @dataclass(frozen=True, slots=True)
 class Login:
     """A parsed LOGIN7. ``version`` is ``None`` where the client's is older than 7.2;
-    ``tds_version`` is then only for the log."""
+    ``tds_version`` is then only for the log. ``federation_echo`` and ``federation_nonce``
+    give back what PRELOGIN's answer said."""
 
     request: LoginRequest
     tds_version: int
@@ -49,6 +50,7 @@ class Login:
     attaches_database: bool = False
     unsupported_federation: bool = False
     federation_echo: bool = False
+    federation_nonce: bytes = b""
     utf8: bool = False
 
 
@@ -57,6 +59,7 @@ class _Features:
     access_token: str | None = None
     unsupported_federation: bool = False
     echo: bool = False
+    nonce: bytes = b""
     utf8: bool = False
 
 
@@ -140,6 +143,7 @@ def parse_login7(body: bytes, client_address: str = "") -> Login:
         attaches_database=bool(fields.raw(_SLOTS + 46)),
         unsupported_federation=features.unsupported_federation,
         federation_echo=features.echo,
+        federation_nonce=features.nonce,
         utf8=features.utf8,
     )
 
@@ -175,5 +179,6 @@ def _parse_federation(source: Input, features: _Features) -> None:
     features.echo = bool(options & 1)
     if options >> 1 == _FederatedLibrary.SECURITY_TOKEN:
         features.access_token = decode_utf16(source.take(source.u32()))
+        features.nonce = source.rest()
     else:
         features.unsupported_federation = True

@@ -12,6 +12,7 @@ import enum
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 HEADER_SIZE = 8
 _HEADER = struct.Struct(">BBHHBB")
@@ -24,6 +25,10 @@ MAX_LOGIN_SIZE = 128 * 1024 - 1
 """Bytes a message may have before the login is done (MS-TDS 2.2.6.4)."""
 MAX_MESSAGE_SIZE = 512 * 1024 * 1024
 """Bytes a request may have: above SQL Server's 65,536 packets a batch, and a limit."""
+
+
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of a client that begins with TLS: no packet's type."""
 
 
 class ProtocolError(Exception):
@@ -54,7 +59,6 @@ class Status(enum.IntFlag):
 
 # Plain integers and a dictionary: enum flags and look-ups cost more than a header.
 _CLIENT_TYPES = {int(kind): kind for kind in PacketType if kind is not PacketType.TABULAR_RESULT}
-_TLS_HANDSHAKE = 0x16
 _END_OF_MESSAGE = int(Status.END_OF_MESSAGE)
 _IGNORE = int(Status.IGNORE)
 _RESET = int(Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRANSACTION)
@@ -76,17 +80,70 @@ class ClientMessage:
         return bool(self.status & _IGNORE)
 
 
+class ByteReader(Protocol):
+    """The part of ``asyncio.StreamReader`` that packets are read from."""
+
+    async def readexactly(self, n: int, /) -> bytes:
+        """
+        :raises asyncio.IncompleteReadError: the client hung up before.
+        """
+
+
+class ByteWriter(Protocol):
+    """The part of an asyncio transport that packets are written to."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    def is_closing(self) -> bool: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+
+def packet_header(
+    kind: int, body_size: int, number: int, *, last: bool = True, spid: int = 0
+) -> bytes:
+    status = _END_OF_MESSAGE if last else 0
+    return _HEADER.pack(kind, status, HEADER_SIZE + body_size, spid & 0xFFFF, number & 0xFF, 0)
+
+
 class MessageReader:
     """Reads client messages and holds them to the limits.
 
     ``packet_size`` and ``max_message_size`` are raised once the login has agreed on
-    them. One task at a time may read.
+    them; ``stream`` changes between two packets when TLS begins or ends. One task at a
+    time may read.
     """
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
+    def __init__(self, stream: ByteReader) -> None:
+        self.stream = stream
         self.packet_size = DEFAULT_PACKET_SIZE
         self.max_message_size = MAX_LOGIN_SIZE
+        self._first_byte = b""
+
+    async def starts_with_tls(self) -> bool:
+        """Whether a client that was not read from yet begins with a TLS record. Its first
+        byte, :data:`TLS_HANDSHAKE`, is gone then."""
+        try:
+            first = await self.stream.readexactly(1)
+        except asyncio.IncompleteReadError:
+            return False
+        if first == TLS_HANDSHAKE:
+            return True
+        self._first_byte = first
+        return False
+
+    async def read_packet_of(self, kind: PacketType) -> bytes:
+        """The body of the next packet, which must be of that kind.
+
+        :raises ProtocolError: it is not.
+        :raises asyncio.IncompleteReadError: the client hung up before.
+        """
+        received, _status, body = await self._read_packet(first=True)
+        if body is None:
+            raise asyncio.IncompleteReadError(b"", HEADER_SIZE)
+        if received != kind:
+            raise ProtocolError(f"{_CLIENT_TYPES[received].name} where {kind.name} was due")
+        return body
 
     async def read(self) -> ClientMessage | None:
         """The next message, or ``None`` when the client hung up between two messages.
@@ -114,18 +171,17 @@ class MessageReader:
                 return ClientMessage(_CLIENT_TYPES[kind], status, b"".join(parts), size)
 
     async def _read_packet(self, *, first: bool) -> tuple[int, int, bytes | None]:
+        head = self._first_byte
         try:
-            header = await self._reader.readexactly(HEADER_SIZE)
+            header = await self.stream.readexactly(HEADER_SIZE - len(head))
         except asyncio.IncompleteReadError as error:
-            if first and not error.partial:
+            if first and not error.partial and not head:
                 return 0, 0, None
             raise ProtocolError("client hung up inside a message") from None
+        if head:
+            header, self._first_byte = head + header, b""
         kind, status, length, _spid, _number, _window = _HEADER.unpack(header)
         if kind not in _CLIENT_TYPES:
-            if kind == _TLS_HANDSHAKE:
-                raise ProtocolError(
-                    "client started with TLS (TDS 8.0, Encrypt=strict), which is not served here"
-                )
             raise ProtocolError(f"unknown packet type {kind:#04x}")
         if not HEADER_SIZE <= length <= self.packet_size:
             raise ProtocolError(
@@ -133,7 +189,7 @@ class MessageReader:
                 f"packet size {self.packet_size}"
             )
         try:
-            return kind, status, await self._reader.readexactly(length - HEADER_SIZE)
+            return kind, status, await self.stream.readexactly(length - HEADER_SIZE)
         except asyncio.IncompleteReadError:
             raise ProtocolError("client hung up inside a packet") from None
 
@@ -144,12 +200,11 @@ class PacketWriter:
     Tokens are appended to :attr:`buffer`; :meth:`send_full_packets` lets long replies
     flow, :meth:`end_message` sends what is left with the end-of-message bit.
     ``on_send`` is told the number of bytes before they can reach the client.
+    ``stream`` changes between two messages when TLS begins or ends.
     """
 
-    def __init__(
-        self, transport: asyncio.WriteTransport, on_send: Callable[[int], None] = lambda _: None
-    ) -> None:
-        self._transport = transport
+    def __init__(self, stream: ByteWriter, on_send: Callable[[int], None] = lambda _: None) -> None:
+        self.stream = stream
         self._on_send = on_send
         self.buffer = bytearray()
         self.packet_size = DEFAULT_PACKET_SIZE
@@ -182,7 +237,7 @@ class PacketWriter:
     @property
     def congested(self) -> bool:
         """Whether the client reads more slowly than the reply grows."""
-        return self._transport.get_write_buffer_size() > WRITE_BUFFER_HIGH
+        return self.stream.get_write_buffer_size() > WRITE_BUFFER_HIGH
 
     def _header(self, status: int, length: int) -> bytes:
         header = _HEADER.pack(_RESULT, status, length, self.spid & 0xFFFF, self._number, 0)
@@ -191,9 +246,9 @@ class PacketWriter:
 
     def _send(self, data: bytes) -> None:
         # Writing to a lost connection would only make asyncio complain in the log.
-        if not self._transport.is_closing():
+        if not self.stream.is_closing():
             self._on_send(len(data))
-            self._transport.write(data)
+            self.stream.write(data)
 
 
 WRITE_BUFFER_HIGH = 256 * 1024

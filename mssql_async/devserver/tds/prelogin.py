@@ -23,6 +23,8 @@ class Option(enum.IntEnum):
 
 
 class Encryption(enum.IntEnum):
+    """What a client wishes, what a server is set to, and what the server answers."""
+
     OFF = 0
     """Encrypt the login only."""
     ON = 1
@@ -33,14 +35,18 @@ class Encryption(enum.IntEnum):
 _ENTRY = struct.Struct(">BHH")
 _INSTANCE_MATCHES = b"\x00"
 _NO_MARS = b"\x00"
+_CLIENT_CERTIFICATE = 0x80
+_NONCE_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Prelogin:
-    """What the client said. ``demands_encryption`` is set by ``Encrypt=yes`` clients."""
+    """What the client said. ``demands_encryption`` is set by ``Encrypt=yes`` clients;
+    ``nonce`` is empty unless it sent one for federated authentication."""
 
     encryption: Encryption = Encryption.NOT_SUPPORTED
     federated_authentication: bool = False
+    nonce: bytes = b""
 
     @property
     def demands_encryption(self) -> bool:
@@ -68,37 +74,52 @@ def parse_prelogin(body: bytes) -> Prelogin:
         position += _ENTRY.size
     if Option.VERSION not in options:
         raise ProtocolError("PRELOGIN without a version")
-    # The high bit belongs to client certificates, which are told apart by nobody here.
-    encryption = (options.get(Option.ENCRYPTION) or b"\x02")[0] & 0x7F
+    encryption = (options.get(Option.ENCRYPTION) or bytes([Encryption.NOT_SUPPORTED]))[0]
+    if encryption == _CLIENT_CERTIFICATE | Encryption.NOT_SUPPORTED:
+        raise ProtocolError("PRELOGIN with a client certificate and without encryption")
     try:
-        wish = Encryption(encryption)
+        # Client certificates are for SQL Server's own loopback connections: nobody here
+        # looks at them, and the password counts.
+        wish = Encryption(encryption & ~_CLIENT_CERTIFICATE)
     except ValueError:
         raise ProtocolError(f"PRELOGIN with encryption {encryption}") from None
     federated = options.get(Option.FEDERATED_AUTHENTICATION_REQUIRED, b"")
-    return Prelogin(wish, federated[:1] == b"\x01")
+    nonce = options.get(Option.NONCE, b"")
+    if len(nonce) not in (0, _NONCE_SIZE):
+        raise ProtocolError(f"PRELOGIN with a nonce of {len(nonce)} bytes")
+    return Prelogin(wish, federated[:1] == b"\x01", nonce)
 
 
-def answer_encryption(client: Encryption) -> Encryption:
-    """The server's side of the encryption table.
+def answer_encryption(client: Encryption, server: Encryption) -> Encryption:
+    """The server's side of the encryption table (2.2.6.5), for a server that is set to
+    ``OFF``, to ``ON`` (every connection is encrypted), or to ``NOT_SUPPORTED``."""
+    if server is Encryption.NOT_SUPPORTED:
+        return Encryption.NOT_SUPPORTED
+    if client in (Encryption.ON, Encryption.REQUIRED):
+        return Encryption.ON
+    if server is Encryption.ON:
+        return Encryption.REQUIRED
+    return client
 
-    Without a certificate every wish is answered alike, and a client that demands
-    encryption gives up by itself. TLS inside PRELOGIN packets would be chosen here.
-    """
-    del client
-    return Encryption.NOT_SUPPORTED
 
-
-def build_prelogin(client: Prelogin, product_version: str) -> bytes:
-    """The answer to ``client``."""
+def build_prelogin(
+    client: Prelogin,
+    product_version: str,
+    encryption: Encryption = Encryption.NOT_SUPPORTED,
+    nonce: bytes = b"",
+) -> bytes:
+    """The answer to ``client``; with the server's own ``nonce`` if it sent one."""
     options = {
         Option.VERSION: version_bytes(product_version),
-        Option.ENCRYPTION: bytes([answer_encryption(client.encryption)]),
+        Option.ENCRYPTION: bytes([encryption]),
         Option.INSTANCE: _INSTANCE_MATCHES,
         Option.THREAD_ID: b"",
         Option.MARS: _NO_MARS,
     }
     if client.federated_authentication:
         options[Option.FEDERATED_AUTHENTICATION_REQUIRED] = b"\x01"
+    if nonce:
+        options[Option.NONCE] = nonce
     head, data = bytearray(), bytearray()
     offset = _ENTRY.size * len(options) + 1
     for option, value in options.items():

@@ -54,11 +54,21 @@ class TdsVersion(enum.IntEnum):
     V7_3A = 0x730A0003
     V7_3B = 0x730B0003
     V7_4 = 0x74000004
+    V8_0 = 0x08000000
+    """TLS first; everything above it is as in 7.4."""
 
     @classmethod
     def negotiate(cls, client: int) -> TdsVersion | None:
         """The newest version that is not newer than the client's, if there is one."""
-        return max((version for version in cls if version <= client), default=None)
+        if client == cls.V8_0:
+            return cls.V8_0
+        known = (version for version in cls if version is not cls.V8_0 and version <= client)
+        return max(known, default=None)
+
+    @property
+    def knows_date_types(self) -> bool:
+        """date, time, datetime2 and datetimeoffset exist since TDS 7.3."""
+        return self is TdsVersion.V8_0 or self >= TdsVersion.V7_3A
 
 
 MAX_BYTES = 8000
