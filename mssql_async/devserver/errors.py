@@ -720,6 +720,47 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "The number of columns for each row in a table value constructor must be the same.",
     ),
     10741: (15, "A TOP can not be used in the same query or sub-query as a OFFSET."),
+    # Azure SQL's refusals: documentation, "Troubleshooting connectivity issues and other
+    # errors". 6005 is listed with severity 10, but refuses logins as an error of class 14.
+    6005: (14, "SHUTDOWN is in progress."),
+    10928: (
+        20,
+        "Resource ID: %1. The %2 limit for the database is %3 and has been reached. See '%4' for "
+        "assistance.",
+    ),
+    10929: (
+        20,
+        "Resource ID: %1. The %2 minimum guarantee is %3, maximum limit is %4 and the current "
+        "usage for the database is %5. However, the server is currently too busy to support "
+        "requests greater than %6 for this database. See %7 for assistance. Otherwise, please "
+        "try again later.",
+    ),
+    40197: (
+        17,
+        "The service has encountered an error processing your request. Please try again. Error "
+        "code %1.",
+    ),
+    40501: (
+        20,
+        "The service is currently busy. Retry the request after 10 seconds. Incident ID: %1. "
+        "Code: %2.",
+    ),
+    40613: (
+        17,
+        "Database '%1' on server '%2' is not currently available. Please retry the connection "
+        "later. If the problem persists, contact customer support, and provide them the session "
+        "tracing ID of '%3'.",
+    ),
+    49918: (16, "Cannot process request. Not enough resources to process request."),
+    49919: (
+        16,
+        "Cannot process create or update request. Too many create or update operations in "
+        'progress for subscription "%1".',
+    ),
+    49920: (
+        16,
+        'Cannot process request. Too many operations in progress for subscription "%1".',
+    ),
     50000: (16, "%1"),
 }
 

@@ -11,13 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from .errors import SqlError
 from .results import Event
 from .sqltypes import SqlType, StorageValue
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """What LOGIN7 said (MS-TDS 2.2.6.4). Secrets are left out of ``repr``."""
+    """What LOGIN7 said (MS-TDS 2.2.6.4). Secrets are left out of ``repr``.
+
+    An ``access_token`` that reaches an engine has been accepted already, and ``user`` is
+    the principal it stands for; a password is the engine's to compare.
+    """
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -83,6 +88,15 @@ class WouldWait(Exception):
     """
 
 
+class CutOff(Exception):
+    """The connection is being dropped: the statement must not run, nor anything after it."""
+
+
+StatementHook = Callable[[str], SqlError | None]
+"""Asked, with its text, before each statement of a session, on the thread that will run
+it: the error that the statement has instead of being run, if any. Raises :class:`CutOff`."""
+
+
 class Run(Protocol):
     """One request being executed: a TDS message and its reply."""
 
@@ -134,6 +148,9 @@ class Session(Protocol):
         """Call ``callback`` once, from any thread, when the session is killed (KILL,
         ``ALTER DATABASE … WITH ROLLBACK IMMEDIATE``, shutdown). SQL Server then drops
         the connection without a word; so should the wire."""
+
+    def before_statements(self, hook: StatementHook) -> None:
+        """Ask ``hook`` before every statement from now on."""
 
     def close(self) -> None:
         """The client is gone: roll back, release everything. Idempotent, any thread."""

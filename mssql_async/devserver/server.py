@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import os
 import threading
+import time
 import weakref
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .accesstokens import AccessTokens, utc_now
+from .certificates import CannotMakeCertificate, Certificate
 from .config import (
     DEVELOPMENT_DATABASE,
     DEVELOPMENT_PASSWORD,
@@ -24,10 +29,18 @@ from .config import (
     PRODUCT_VERSION,
     EngineConfig,
 )
+from .faults import Clock, Faults
 from .protocols import Engine
-from .tds.connection import LOGIN_TIMEOUT, ConnectionSettings, TdsConnection
+from .stage import Controllable, ServerStage
+from .tds.connection import (
+    LOGIN_TIMEOUT,
+    ConnectionSettings,
+    TdsConnection,
+    reset_connection,
+)
 from .tds.counters import Counters, SessionInfo
 from .tds.packets import WRITE_BUFFER_HIGH
+from .tds.tls import ServerTls
 from .tds.tokens import LayoutCache
 
 logger = logging.getLogger(__name__)
@@ -56,21 +69,32 @@ class TdsServer:
         server_name: str = "",
         product_version: str = PRODUCT_VERSION,
         login_timeout: float = LOGIN_TIMEOUT,
+        tls: ServerTls | None = None,
+        access_tokens: AccessTokens | None = None,
+        faults_clock: Clock = time.monotonic,
     ) -> None:
+        """Without ``tls`` everything is in clear; without ``access_tokens`` none logs in."""
         self._host = host
         self._port = port
         self._workers = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="mssql-devserver")
+        self._connections: dict[TdsConnection, asyncio.Task[None]] = {}
+        self._stage = ServerStage(engine, self._connections)
+        self.faults = Faults(self._stage, faults_clock)
         self._settings = ConnectionSettings(
             engine,
             self._workers,
             Counters(),
             LayoutCache(),
+            self.faults,
             server_name=server_name,
             product_version=product_version,
             login_timeout=login_timeout,
+            tls=tls,
+            access_tokens=access_tokens or AccessTokens(),
             on_login=self._announce_change,
         )
-        self._connections: dict[TdsConnection, asyncio.Task[None]] = {}
+        if isinstance(engine, Controllable):
+            engine.attach_server(self)
         self._server: asyncio.Server | None = None
         self._stopping = False
         self._sessions_changed = threading.Condition()
@@ -87,6 +111,10 @@ class TdsServer:
     def port(self) -> int:
         """The port it listens on; chosen by the system where 0 was asked for."""
         return self._port
+
+    @property
+    def tls(self) -> ServerTls | None:
+        return self._settings.tls
 
     @property
     def counters(self) -> Counters:
@@ -113,6 +141,7 @@ class TdsServer:
         """
         :raises OSError: the address cannot be listened on.
         """
+        self._stage.begin()
         self._server = await asyncio.start_server(self._accept, self._host, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -140,12 +169,16 @@ class TdsServer:
         if server is not None:
             server.close()
         await self.kill()
+        self._stage.end()
         self._workers.shutdown(wait=not self._connections)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if self._stopping or task is None:
             writer.transport.abort()
+            return
+        if self.faults.refuses_connections():
+            reset_connection(writer.transport)
             return
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
         connection = TdsConnection(self._settings, reader, writer)
@@ -171,7 +204,17 @@ class DevServer:
 
     Without a ``database_file`` the database is temporary and gone after :meth:`close`.
     It listens on loopback unless told otherwise; the default password is documented
-    and protects nothing.
+    and protects nothing. Not for production.
+
+    Clients choose whether to encrypt (``Encrypt=no``, ``yes`` or ``strict``) unless
+    ``require_encryption`` is set. The certificate is made at start, for the names of
+    loopback and ``host``, unless ``certificate`` gives one; clients that check it trust
+    :attr:`certificate_pem`. Without TLS, because ``tls`` is false or the package
+    ``cryptography`` is missing, only ``Encrypt=no`` gets in.
+
+    Besides the user with the password, whoever brings one of the ``accepted_tokens`` logs
+    in (``SQL_COPT_SS_ACCESS_TOKEN``): a mapping of tokens to their expiry, ``None`` for
+    never; see :meth:`accept_token`. ``clock`` gives the time for that.
 
     A client in the same process must let other threads run while it waits for a reply.
     pyodbc does, but for ``fast_executemany``, which keeps the interpreter to itself while
@@ -179,6 +222,8 @@ class DevServer:
     (``python -m mssql_async.devserver``).
 
     :raises OSError: the address cannot be listened on.
+    :raises ssl.SSLError: the certificate and its key do not belong together.
+    :raises CannotMakeCertificate: encryption is required and ``cryptography`` missing.
     """
 
     def __init__(
@@ -191,11 +236,19 @@ class DevServer:
         password: str = DEVELOPMENT_PASSWORD,
         database: str = DEVELOPMENT_DATABASE,
         engine: Engine | None = None,
+        tls: bool = True,
+        certificate: Certificate | None = None,
+        require_encryption: bool = False,
+        accepted_tokens: Mapping[str, datetime.datetime | None] | None = None,
+        clock: Callable[[], datetime.datetime] = utc_now,
+        faults_clock: Clock = time.monotonic,
     ) -> None:
         """``engine`` replaces the one that would be opened; it is closed all the same."""
         self.user = user
         self.database = database
         self._password = password
+        self._tokens = AccessTokens(accepted_tokens, user=user, clock=clock)
+        server_tls = open_tls(host, certificate, required=require_encryption) if tls else None
         if engine is None:
             engine = open_configured_engine(
                 EngineConfig(
@@ -206,7 +259,7 @@ class DevServer:
         started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]] = Future()
         self._thread = threading.Thread(
             target=_serve_in_thread,
-            args=(engine, host, port, started, stop),
+            args=(engine, host, port, server_tls, self._tokens, faults_clock, started, stop),
             name="mssql-devserver",
             # A program that forgot to close the server ends all the same: the finalizer
             # runs at exit too.
@@ -246,6 +299,35 @@ class DevServer:
         return self._password
 
     @property
+    def faults(self) -> Faults:
+        """What may be made to go wrong; see ``docs/faults.md``."""
+        return self._server.faults
+
+    @property
+    def certificate_pem(self) -> str | None:
+        """What clients that check certificates have to trust, ``None`` without TLS.
+
+        Microsoft's driver takes the name of a file that holds it as ``ServerCertificate``.
+        """
+        tls = self._server.tls
+        return tls.certificate_pem if tls is not None else None
+
+    def accept_token(
+        self,
+        token: str,
+        *,
+        user: str | None = None,
+        expires_at: datetime.datetime | None = None,
+    ) -> None:
+        """Let whoever brings the access token ``token`` log in as ``user``, by default the
+        server's own, before ``expires_at``. Doing it again changes both."""
+        self._tokens.accept(token, user=user, expires_at=expires_at)
+
+    def revoke_token(self, token: str) -> None:
+        """Let ``token`` in no longer. Sessions that used it go on, as with SQL Server."""
+        self._tokens.revoke(token)
+
+    @property
     def counters(self) -> Counters:
         """A snapshot of what was counted since the start or the last reset."""
         return self._server.counters
@@ -271,11 +353,13 @@ class DevServer:
     def connection_string(
         self, database: str | None = None, driver: str = "ODBC Driver 18 for SQL Server"
     ) -> str:
-        """An ODBC connection string, password included."""
+        """An ODBC connection string, password included. It encrypts where it must."""
+        tls = self._server.tls
+        encrypt = "no" if tls is None or not tls.required else "yes;TrustServerCertificate=yes"
         return (
             f"Driver={{{driver}}};Server={self.host},{self.port};UID={self.user};"
             f"PWD={{{self._password.replace('}', '}}')}}};"
-            f"Database={database or self.database};Encrypt=no"
+            f"Database={database or self.database};Encrypt={encrypt}"
         )
 
     def close(self) -> None:
@@ -303,15 +387,37 @@ def open_configured_engine(config: EngineConfig) -> Engine:
     return open_engine(config)
 
 
+def open_tls(
+    host: str, certificate: Certificate | None = None, *, required: bool = False
+) -> ServerTls | None:
+    """TLS with ``certificate``, or with one made for ``host``. ``None``, and a warning in
+    the log, where that cannot be made.
+
+    :raises CannotMakeCertificate: it cannot be made, and encryption is required.
+    """
+    if certificate is None:
+        try:
+            certificate = Certificate.self_signed(host)
+        except CannotMakeCertificate as failure:
+            if required:
+                raise
+            logger.warning("TLS is not available, clients need Encrypt=no: %s", failure)
+            return None
+    return ServerTls.of(certificate, required=required)
+
+
 def _serve_in_thread(
     engine: Engine,
     host: str,
     port: int,
+    tls: ServerTls | None,
+    access_tokens: AccessTokens,
+    faults_clock: Clock,
     started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]],
     stop: asyncio.Event,
 ) -> None:
     try:
-        asyncio.run(_serve(engine, host, port, started, stop))
+        asyncio.run(_serve(engine, host, port, tls, access_tokens, faults_clock, started, stop))
     except BaseException as failure:
         if started.done():
             raise
@@ -324,10 +430,15 @@ async def _serve(
     engine: Engine,
     host: str,
     port: int,
+    tls: ServerTls | None,
+    access_tokens: AccessTokens,
+    faults_clock: Clock,
     started: Future[tuple[TdsServer, asyncio.AbstractEventLoop]],
     stop: asyncio.Event,
 ) -> None:
-    server = TdsServer(engine, host, port)
+    server = TdsServer(
+        engine, host, port, tls=tls, access_tokens=access_tokens, faults_clock=faults_clock
+    )
     try:
         await server.start()
         started.set_result((server, asyncio.get_running_loop()))

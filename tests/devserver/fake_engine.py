@@ -18,6 +18,7 @@ from mssql_async.devserver.errors import SqlError, error
 from mssql_async.devserver.protocols import (
     LoginRequest,
     Parameter,
+    StatementHook,
     TransactionOperation,
     TransactionRequest,
     WouldWait,
@@ -198,6 +199,9 @@ class FakeSession:
 
     def when_killed(self, callback: Callable[[], None]) -> None:
         self.kill = callback
+
+    def before_statements(self, hook: StatementHook) -> None:
+        self.statement_hook = hook
 
     def close(self) -> None:
         self.closed.set()

@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..config import EngineConfig
@@ -16,6 +17,7 @@ from ..sqltypes import SqlType
 from ..tsql import compiler, runtime
 from ..tsql import statements as st
 from ..tsql.plan import Host
+from . import clock
 from .databases import Database, Databases
 from .locks import LockManager
 from .plancache import Cache, CachedPlan
@@ -25,6 +27,8 @@ from .session import EngineSession, SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+    from ..stage import ServerControl
 
 _FIRST_SPID = 51
 """Lower ones belong to SQL Server's own sessions."""
@@ -74,6 +78,9 @@ class SqlEngine:
         self._sessions: dict[int, EngineSession] = {}
         self._all_closed = threading.Condition(self._mutex)
         self._closed = False
+        self.server: ServerControl | None = None
+        self.started = clock.now()
+        self._made_read_only: list[Database] = []
         self.databases = Databases(config.database_file, config.database, self._connect)
 
     def __repr__(self) -> str:
@@ -95,10 +102,7 @@ class SqlEngine:
         An empty database name is the login's default: the configured database. SQL Server
         sends 18456 after 4060; whoever handles the exception may do so too.
         """
-        known = self._logins.get(request.user.casefold())
-        expected = known[1] if known is not None else ""
-        matches = hmac.compare_digest(expected.encode(), request.password.encode())
-        if known is None or not matches or self._closed:
+        if not self._may_enter(request) or self._closed:
             raise error(18456, request.user)
         name = request.database or self.config.database
         database = self.databases.find(name)
@@ -111,6 +115,16 @@ class SqlEngine:
             session = EngineSession(self, spid, request, database)
             self._sessions[spid] = session
         return session
+
+    def _may_enter(self, request: LoginRequest) -> bool:
+        if request.access_token is not None:
+            return True  # the wire has looked at it and put its principal into ``user``
+        known = self._logins.get(request.user.casefold())
+        expected = known[1] if known is not None else ""
+        # UTF-16, as it came: a password may hold half a surrogate pair.
+        given = request.password.encode("utf-16-le", "surrogatepass")
+        matches = hmac.compare_digest(expected.encode("utf-16-le", "surrogatepass"), given)
+        return known is not None and matches
 
     def check_access(self, session: EngineSession, database: Database) -> None:
         """:raises SqlError: 924 when the database is in single-user mode and taken."""
@@ -149,6 +163,29 @@ class SqlEngine:
         if found is None:
             found = self._conversions[key] = compiler.convert_expression("?1", source, target)
         return found
+
+    # --- what faults ask: see ..stage.Controllable
+
+    def attach_server(self, server: ServerControl) -> None:
+        self.server = server
+
+    @property
+    def server_name(self) -> str:
+        return self.config.server_name
+
+    def renew(self, server_name: str, *, read_only: bool) -> None:
+        self.make_writable()
+        self.config = replace(self.config, server_name=server_name)
+        self.started = clock.now()
+        if read_only:
+            for database in self.databases:
+                if not database.is_system and not database.options.read_only:
+                    database.options.read_only = True
+                    self._made_read_only.append(database)
+
+    def make_writable(self) -> None:
+        while self._made_read_only:
+            self._made_read_only.pop().options.read_only = False
 
     def close(self) -> None:
         """End every session (waiting for those that run to notice) and release files."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SqlError, error, message_text
-from ..protocols import Isolation, Parameter, TransactionOperation, TransactionRequest
+from ..protocols import CutOff, Isolation, Parameter, TransactionOperation, TransactionRequest
 from ..results import (
     Command,
     Done,
@@ -37,6 +37,7 @@ from .frames import Frame
 from .locks import Interrupted
 from .outcomes import (
     ENDS_BATCH,
+    ENDS_CONNECTION,
     LOWEST_CAUGHT,
     ROLLS_BACK,
     TERMINATES,
@@ -50,7 +51,7 @@ from .outcomes import (
     SeveralErrors,
     Thrown,
 )
-from .procedures import Argument, Call, find_procedure
+from .procedures import Argument, Call, find_procedure, is_fault_procedure
 from .queries import Queries
 from .runs import Control, Step
 from .storage import quote
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from .session import EngineSession
 
 Handler = Callable[[Any, Frame, Any], Iterator[Step]]
+
+_FLOW = (st.If, st.While, st.Block, st.TryCatch)
 
 _DML = frozenset({Command.INSERT, Command.UPDATE, Command.DELETE, Command.MERGE})
 _SQLITE_BUSY_SNAPSHOT = 517
@@ -145,6 +148,7 @@ class Interpreter:
             TransactionOperation.ROLLBACK: Command.ROLLBACK,
         }.get(operation, Command.OTHER)
         try:
+            self._ask(f"{operation.name} TRANSACTION")
             if operation is TransactionOperation.BEGIN:
                 self._set_isolation(request.isolation)
                 yield from self.begin(request.name)
@@ -158,6 +162,8 @@ class Interpreter:
                 self._set_isolation(request.isolation)
                 yield from self.begin("")
         except SqlError as problem:
+            if problem.number in ROLLS_BACK:
+                yield from self.roll_back()
             yield from self.report(problem, Done(command, failed=True))
             return
         yield Done(command)
@@ -214,6 +220,7 @@ class Interpreter:
                 raise SqlError(
                     40517, f"{type(statement).__name__} is not supported by the embedded server."
                 )
+            self._admit(statement)
             yield from handler(self, frame, statement)
         except CompilationFailed as failed:
             yield from self._failed(frame, statement, failed.problem, ends_scope=True)
@@ -226,6 +233,29 @@ class Interpreter:
         finally:
             if not session.transaction.depth:
                 session.transaction.release_locks()
+
+    def _admit(self, statement: st.Statement) -> None:
+        """Ask whether a statement may run. Control of flow is asked by what it runs, and the
+        procedures that order faults are not asked at all.
+
+        :raises SqlError: the error that it has instead.
+        """
+        if isinstance(statement, _FLOW) or (
+            isinstance(statement, st.Execute) and is_fault_procedure(statement.procedure)
+        ):
+            return
+        self._ask(statement.text)
+
+    def _ask(self, text: str) -> None:
+        hook = self.session.statement_hook
+        if hook is None:
+            return
+        try:
+            problem = hook(text)
+        except CutOff:
+            raise Interrupted from None
+        if problem is not None:
+            raise problem
 
     def translate(self, problem: sqlite3.Error) -> SqlError:
         """The T-SQL error behind an exception of SQLite."""
@@ -256,6 +286,9 @@ class Interpreter:
         if statement is not None and problem.line <= 1:
             problem.line = statement.line
         session.last_error = problem.number
+        if problem.severity >= ENDS_CONNECTION:
+            yield from self.report(problem, Done(failed=True))
+            raise BatchAborted
         fatal = problem.number in ENDS_BATCH
         if session.options.xact_abort and not isinstance(problem, Raised):
             fatal = True

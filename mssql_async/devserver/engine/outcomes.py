@@ -24,7 +24,10 @@ TERMINATES = frozenset({515, 547, 2601, 2627, 220, 232, 242, 517, 2628, 8115, 81
 """Errors after which DML also says 3621, "The statement has been terminated."."""
 
 LOWEST_CAUGHT = 11
-"""TRY catches severities above 10 (and below 20, which the stand-in never raises)."""
+"""TRY catches severities above 10, and below 20."""
+
+ENDS_CONNECTION = 20
+"""The lowest severity after which the wire hangs up. Only faults raise such errors."""
 
 
 class Loop(enum.Enum):

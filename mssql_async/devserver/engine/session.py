@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import SqlError
-from ..protocols import LoginRequest, Parameter, Run, TransactionRequest
+from ..protocols import LoginRequest, Parameter, Run, StatementHook, TransactionRequest
 from ..results import Environment, EnvironmentChange, Event
 from ..schema import Table
 from ..sqltypes import StorageValue
@@ -79,6 +79,7 @@ class EngineSession:
         self.interrupted = threading.Event()
         self.killed = False
         self._when_killed: list[Callable[[], None]] = []
+        self.statement_hook: StatementHook | None = None
         self._closing = False
         self.connection = sqlite3.connect(
             ":memory:", isolation_level=None, check_same_thread=False, cached_statements=512
@@ -205,6 +206,9 @@ class EngineSession:
             callback()
         else:
             self._when_killed.append(callback)
+
+    def before_statements(self, hook: StatementHook) -> None:
+        self.statement_hook = hook
 
     def kill(self) -> None:
         """KILL: end the request, roll back, drop the client's connection."""

@@ -10,27 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import hmac
 import logging
+import os
 import socket
+import ssl
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from ..accesstokens import NAMELESS, AccessTokens
 from ..config import PRODUCT_VERSION
 from ..errors import NotSupportedByStandIn, SqlError, error, message_text
-from ..protocols import Engine, LoginRequest, Run, Session, WouldWait
+from ..faults import Drop, Faults, Verdict
+from ..protocols import CutOff, Engine, LoginRequest, Run, Session, WouldWait
 from ..results import Environment, EnvironmentChange, Event, Message
 from .collations import DEFAULT_COLLATION_BYTES
 from .counters import Counters, SessionInfo
 from .encoding import Dialect
+from .gate import OutputGate
 from .login7 import Feature, Login, parse_login7
 from .packets import (
     DEFAULT_PACKET_SIZE,
     MAX_MESSAGE_SIZE,
+    TLS_HANDSHAKE,
     ClientMessage,
     MessageReader,
     PacketType,
@@ -38,7 +46,13 @@ from .packets import (
     ProtocolError,
     Status,
 )
-from .prelogin import build_prelogin, parse_prelogin
+from .prelogin import (
+    Encryption,
+    Prelogin,
+    answer_encryption,
+    build_prelogin,
+    parse_prelogin,
+)
 from .replies import Reply
 from .requests import (
     BatchRequest,
@@ -48,6 +62,7 @@ from .requests import (
     message_name,
     parse_request,
 )
+from .tls import ServerTls, TlsStream
 from .tokens import FATAL_SEVERITY, DoneStatus, LayoutCache, Token, TokenWriter
 from .types import TdsVersion
 
@@ -63,6 +78,10 @@ MAX_QUEUED_MESSAGES = 32
 
 _FAREWELL_TIMEOUT = 5.0
 """Seconds a client has to read the last reply of a connection that is closed."""
+_NO_LINGERING = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+"""SO_LINGER of no seconds: to close the socket resets the connection."""
+_counting = threading.Lock()
+"""Statements of many sessions begin on many threads at once."""
 _INLINE_STEPS = 8
 """Steps of a request after which the loop looks after its other connections."""
 _RESET_BITS = int(Status.RESET_CONNECTION | Status.RESET_CONNECTION_SKIP_TRANSACTION)
@@ -99,9 +118,12 @@ class ConnectionSettings:
     workers: Executor
     totals: Counters
     layouts: LayoutCache
+    faults: Faults
     server_name: str = ""
     product_version: str = PRODUCT_VERSION
     login_timeout: float = LOGIN_TIMEOUT
+    tls: ServerTls | None = None
+    access_tokens: AccessTokens = field(default_factory=AccessTokens)
     on_login: Callable[[], None] = lambda: None
 
 
@@ -118,8 +140,12 @@ class TdsConnection:
         self.counters = Counters(connections=1)
         self._settings = settings
         self._messages = MessageReader(reader)
+        self._reader = reader
         self._stream = writer
-        self._packets = PacketWriter(writer.transport, self._count_sent)
+        self._tls: TlsStream | None = None
+        self._loop = asyncio.get_running_loop()
+        self._gate = OutputGate(writer.transport, self._loop)
+        self._packets = PacketWriter(self._gate, self._count_sent)
         self._tokens = self._new_tokens(Dialect())
         self._peer = _address(writer)
         self._login = LoginRequest()
@@ -130,9 +156,9 @@ class TdsConnection:
         self._working = False
         self._hung_up = False
         self._close_after_reply = False
-        self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         settings.totals.connections += 1
+        settings.faults.session_opened(self)
 
     def __repr__(self) -> str:
         return f"<TdsConnection {self._peer} spid={self.spid} {self.state.name}>"
@@ -150,13 +176,17 @@ class TdsConnection:
             return None
         return SessionInfo(
             session.spid,
-            self.state.value,
+            "frozen" if self._gate.frozen else self.state.value,
             self._login.user,
             session.database,
             self._login.program_name,
             self._login.host_process_id,
             bool(self._transaction),
             dict(self.counters.messages),
+            self.counters.bytes_received,
+            self.counters.bytes_sent,
+            self.counters.statements,
+            self._gate.delay,
         )
 
     def abort(self) -> None:
@@ -171,7 +201,80 @@ class TdsConnection:
             # shutdown tells the client, and tells it at once.
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
+        self._gate.close()
         transport.abort()
+
+    # --- faults: see ..faults.FaultTarget --------------------------------------------
+
+    def drop(self, how: Drop, done: Callable[[], None]) -> None:
+        if how is Drop.MID_REPLY:
+
+            def cut() -> None:
+                self._tear_down()
+                done()
+
+            self._gate.cut_next(cut)
+            return
+        if how is Drop.RST:
+            self._tear_down()
+        else:
+            self._finish()
+        done()
+
+    def disarm(self) -> None:
+        self._gate.cut_next(None)
+
+    def freeze(self) -> None:
+        self._gate.freeze()
+        self._transport.pause_reading()
+
+    def thaw(self) -> None:
+        self._transport.resume_reading()
+        self._gate.thaw()
+
+    def set_delay(self, seconds: float, on_delay: Callable[[], None]) -> None:
+        self._gate.set_delay(seconds, on_delay)
+
+    def close_after_reply(self) -> None:
+        self._close_after_reply = True
+        if self.state is State.READY:
+            self._finish()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        transport = self._stream.transport
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a socket has both ways
+        return transport
+
+    def _finish(self) -> None:
+        """Hang up with FIN, after the packets that are on their way."""
+        if not self._gate.frozen:
+            self._gate.flush()
+        transport = self._stream.transport
+        if transport.get_write_buffer_size():
+            self._interrupt()
+            self._hung_up = True
+            transport.close()
+            self._loop.call_later(_FAREWELL_TIMEOUT, self.abort)
+        else:
+            self.abort()
+
+    def _tear_down(self) -> None:
+        """Hang up with RST."""
+        self._interrupt()
+        self._hung_up = True
+        self._gate.close()
+        reset_connection(self._stream.transport)
+
+    def _before_statement(self, text: str) -> SqlError | None:
+        """What the engine asks before each statement, on the thread that runs it."""
+        self.counters.statements += 1
+        with _counting:
+            self._settings.totals.statements += 1
+        verdict = self._settings.faults.before_statement(self, text)
+        if isinstance(verdict, Verdict):
+            raise CutOff
+        return verdict
 
     def _abort_from_anywhere(self) -> None:
         """What the engine calls when it kills the session, on the loop or on a worker."""
@@ -185,6 +288,10 @@ class TdsConnection:
         try:
             if await self._log_in():
                 while (message := await self._next_message()) is not None:
+                    if self._gate.frozen:
+                        await self._gate.opened()
+                    if self._hung_up:
+                        raise _HungUp
                     await self._handle(message)
                     if self._packets.congested:
                         await self._give_way()
@@ -201,27 +308,41 @@ class TdsConnection:
 
     async def _log_in(self) -> bool:
         """PRELOGIN and LOGIN7; says whether there is a session."""
+        strict = await self._begin_strict_tls()
         message = await self._login_message(PacketType.PRELOGIN)
         if message is None:
             return False
         prelogin = parse_prelogin(message.body)
-        self._packets.buffer += build_prelogin(prelogin, self._settings.product_version)
+        nonce = os.urandom(len(prelogin.nonce))
+        encryption = answer_encryption(
+            prelogin.encryption, self._encryption(prelogin, strict=strict)
+        )
+        self._packets.buffer += build_prelogin(
+            prelogin, self._settings.product_version, encryption, nonce
+        )
         self._end_message()
         self.state = State.LOGIN
+        if not strict and Encryption.NOT_SUPPORTED not in (prelogin.encryption, encryption):
+            await self._begin_wrapped_tls(login_only=encryption is Encryption.OFF)
         message = await self._login_message(PacketType.LOGIN7)
         if message is None:
             return False
-        if prelogin.demands_encryption:
+        if self._tls is None and encryption is not Encryption.NOT_SUPPORTED:
+            raise ProtocolError("encryption is required, and the client logged in without it")
+        if self._tls is None and prelogin.demands_encryption:
             raise ProtocolError("the client demanded encryption and logged in without it")
+        if not strict and encryption is Encryption.OFF:
+            self._end_tls()
         login = parse_login7(message.body, self._peer)
         self._login = login.request
         self._tokens = self._new_tokens(Dialect(login.version or TdsVersion.V7_2, login.utf8))
         try:
+            self._check_federation(login, prelogin, nonce)
             session = await self._open_session(login)
         except SqlError as refusal:
             self._settings.totals.refused_logins += 1
             self.counters.refused_logins += 1
-            logger.info("%r: login refused: %s", self, refusal)
+            logger.info("%r: login refused: %s", self, _printable(str(refusal)))
             self._send_failure(refusal)
             return False
         self._session = session
@@ -229,9 +350,61 @@ class TdsConnection:
         self.counters.logins += 1
         self.state = State.READY
         session.when_killed(self._abort_from_anywhere)
+        session.before_statements(self._before_statement)
+        self._settings.faults.session_opened(self)
         self._settings.on_login()
-        self._welcome(login, session)
+        self._welcome(login, prelogin, session)
         return True
+
+    def _encryption(self, prelogin: Prelogin, *, strict: bool) -> Encryption:
+        """What the server is set to for this client, in the words of PRELOGIN."""
+        tls = self._settings.tls
+        if tls is None:
+            return Encryption.NOT_SUPPORTED
+        if strict:
+            # The option means nothing any more, and must not frighten anybody.
+            return Encryption.OFF
+        # Where only the login is encrypted, Microsoft's clients encrypt its first packet
+        # only: the end of a long access token would travel in clear.
+        return (
+            Encryption.ON if tls.required or prelogin.federated_authentication else Encryption.OFF
+        )
+
+    async def _begin_strict_tls(self) -> bool:
+        """TDS 8.0: TLS before anything else; says whether the client wants that."""
+        async with asyncio.timeout(self._settings.login_timeout):
+            if not await self._messages.starts_with_tls():
+                return False
+            if self._settings.tls is None:
+                raise ProtocolError("the client began with TLS, and the server has none")
+            tls = self._new_tls(self._settings.tls.strict, head=TLS_HANDSHAKE)
+            await tls.shake_hands()
+        self._begin_tls(tls)
+        return True
+
+    async def _begin_wrapped_tls(self, *, login_only: bool) -> None:
+        """TDS 7.x: the handshake inside PRELOGIN packets."""
+        assert self._settings.tls is not None  # noqa: S101  it would not have been offered
+        tls = self._new_tls(self._settings.tls.wrapped)
+        async with asyncio.timeout(self._settings.login_timeout):
+            await tls.shake_hands_in_packets(self._messages)
+        if login_only:
+            tls.may_end()
+        self._begin_tls(tls)
+
+    def _new_tls(self, context: ssl.SSLContext, head: bytes = b"") -> TlsStream:
+        return TlsStream(context, self._reader, self._gate, head)
+
+    def _begin_tls(self, tls: TlsStream) -> None:
+        self._tls = self._messages.stream = self._packets.stream = tls
+
+    def _end_tls(self) -> None:
+        """Only the login was to be encrypted: everything that follows is in clear."""
+        if self._tls is not None and not self._tls.exhausted:
+            raise ProtocolError("the client sent more than its login before the answer")
+        self._tls = None
+        self._messages.stream = self._reader
+        self._packets.stream = self._gate
 
     async def _login_message(self, expected: PacketType) -> ClientMessage | None:
         async with asyncio.timeout(self._settings.login_timeout):
@@ -240,11 +413,25 @@ class TdsConnection:
             return None
         self._count(message)
         if message.type is not expected:
-            what = message.type.name
-            if message.type is PacketType.PRELOGIN:
-                what = "a TLS handshake or a second PRELOGIN"
-            raise ProtocolError(f"{what} where {expected.name} was due")
+            raise ProtocolError(f"{message.type.name} where {expected.name} was due")
         return message
+
+    def _check_federation(self, login: Login, prelogin: Prelogin, nonce: bytes) -> None:
+        """Put the principal of an access token into the request (3.3.5.5).
+
+        The client echoes what PRELOGIN's answer said, so that nobody in between can change
+        it.
+
+        :raises SqlError: the token or the echo is wrong.
+        """
+        token = login.request.access_token
+        if token is None:
+            return
+        echoed = login.federation_echo == prelogin.federated_authentication
+        if not echoed or not hmac.compare_digest(login.federation_nonce, nonce):
+            raise error(18456, NAMELESS, state=1)
+        principal = self._settings.access_tokens.principal(token)
+        self._login = replace(login.request, user=principal)
 
     async def _open_session(self, login: Login) -> Session:
         """
@@ -270,9 +457,12 @@ class TdsConnection:
             raise NotSupportedByStandIn("change of password at login")
         if login.attaches_database:
             raise NotSupportedByStandIn("AttachDBFilename")
+        refusal = self._settings.faults.refuse(self._login)
+        if refusal is not None:
+            raise refusal
         try:
             return await self._loop.run_in_executor(
-                self._settings.workers, self._settings.engine.login, login.request
+                self._settings.workers, self._settings.engine.login, self._login
             )
         except SqlError:
             raise
@@ -280,7 +470,7 @@ class TdsConnection:
             logger.exception("%r: login failed, internal error", self)
             raise error(18456, login.request.user, state=1) from None
 
-    def _welcome(self, login: Login, session: Session) -> None:
+    def _welcome(self, login: Login, prelogin: Prelogin, session: Session) -> None:
         """The login reply, in SQL Server's order."""
         tokens = self._tokens
         self._packets.spid = session.spid
@@ -293,7 +483,7 @@ class TdsConnection:
         tokens.packet_size(login.packet_size, DEFAULT_PACKET_SIZE)
         features: list[tuple[int, bytes]] = []
         if login.request.access_token is not None:
-            features.append((Feature.FEDERATED_AUTHENTICATION, b""))
+            features.append((Feature.FEDERATED_AUTHENTICATION, prelogin.nonce))
         if login.utf8:
             features.append((Feature.UTF8_SUPPORT, b"\x01"))
         if features:
@@ -444,13 +634,17 @@ class TdsConnection:
         """Let the loop serve others, a slow client read, and an attention be seen."""
         self._listen()
         if self._packets.congested:
-            drained = asyncio.ensure_future(self._stream.drain())
+            drained = asyncio.ensure_future(self._drain())
             await self._while_listening(drained)
         else:
             await asyncio.sleep(0)
             self._hear()
         if self._stream.transport.is_closing():
             raise _HungUp
+
+    async def _drain(self) -> None:
+        await self._gate.room()
+        await self._stream.drain()
 
     # --- listening while a request runs ----------------------------------------------
 
@@ -578,8 +772,12 @@ class TdsConnection:
         if session is not None:
             await self._close_session(session)
             self._session = None
+        if not self._hung_up and not self._reader.at_eof():
+            await self._gate.emptied()
         transport = self._stream.transport
         with contextlib.suppress(OSError, TimeoutError):
+            if self._tls is not None:
+                self._tls.say_goodbye()
             if transport.can_write_eof():
                 transport.write_eof()
             self._stream.close()
@@ -595,6 +793,15 @@ class TdsConnection:
             session.close()
         except Exception:
             logger.exception("%r: internal error while closing the session", self)
+
+
+def reset_connection(transport: asyncio.WriteTransport) -> None:
+    """Close a connection with RST. (It stays open where a forked child holds it too.)"""
+    connected = transport.get_extra_info("socket")
+    if connected is not None:
+        with contextlib.suppress(OSError):
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+    transport.abort()
 
 
 def _message_of(failure: SqlError) -> Message:
@@ -613,6 +820,13 @@ def _internal_error(failure: Exception) -> Message:
         50000,
         f"Internal error of the mssql_async embedded server: {type(failure).__name__}: {failure}",
         severity=16,
+    )
+
+
+def _printable(text: str) -> str:
+    """On one line of a log, whatever a client put into it."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )
 
 

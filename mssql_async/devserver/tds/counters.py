@@ -19,6 +19,9 @@ class Counters:
     """Accepted sockets, logged in or not."""
     logins: int = 0
     refused_logins: int = 0
+    statements: int = 0
+    """T-SQL statements that began, and the driver's requests to begin, commit and roll
+    back; a batch may have many, IF, WHILE and BEGIN … END count by what they run."""
 
     @property
     def total_messages(self) -> int:
@@ -37,6 +40,7 @@ class Counters:
             self.connections,
             self.logins,
             self.refused_logins,
+            self.statements,
         )
 
 
@@ -52,3 +56,8 @@ class SessionInfo:
     host_process_id: int
     in_transaction: bool
     messages: Mapping[str, int]
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    statements: int = 0
+    delay: float = 0.0
+    """Seconds by which a fault delays its replies."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...errors import NotSupportedByStandIn
-from . import applocks, describe, odbccatalog, prepared, properties, rename, server
+from . import applocks, describe, faults, odbccatalog, prepared, properties, rename, server
 from .call import Argument, Call, Procedure
+from .faults import is_fault_procedure
 
 _PROCEDURES: dict[str, Procedure] = {
     procedure.__name__: procedure
@@ -63,9 +64,11 @@ def find_procedure(name: str) -> Procedure | None:
     if last.startswith("dbcc_") and last not in _PROCEDURES:
         raise NotSupportedByStandIn(f"DBCC {last.removeprefix('dbcc_').upper()}")
     found = _PROCEDURES.get(last)
+    if faults.is_fault_procedure(name):
+        found = faults.PROCEDURES.get(last)
     if len(_resolved) < _MOST_REMEMBERED:
         _resolved[name] = found
     return found
 
 
-__all__ = ["Argument", "Call", "Procedure", "find_procedure"]
+__all__ = ["Argument", "Call", "Procedure", "find_procedure", "is_fault_procedure"]
