@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .driver import Driver, find_driver, require_pyodbc
+from .driver import DRIVER_18, Driver, find_driver, require_pyodbc
 
 require_pyodbc()
 
@@ -83,7 +83,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         options = self._options
         if conn_params.get("USER") and conn_params.get("PASSWORD") is None:
             conn_params = {**conn_params, "PASSWORD": ""}
-        driver = Driver(options.driver) if options.driver else find_driver()
+        driver = find_driver() if options.needs_a_driver else Driver(options.driver or DRIVER_18)
         connection_string = driver.in_connection_string(
             self._build_connection_string(conn_params, driver.name)
         )

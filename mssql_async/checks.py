@@ -33,7 +33,7 @@ def check_databases(
         except InvalidSettings as error:
             messages.append(checks.Error(str(error), id="mssql_async.E001"))
             continue
-        if options.driver is None:
+        if options.needs_a_driver:
             try:
                 require_pyodbc()
                 find_driver()

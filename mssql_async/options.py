@@ -32,6 +32,8 @@ class BackendOptions:
     pool: PoolSettings
     driver: str | None = None
     """``OPTIONS["driver"]``; ``None``: find one (:mod:`mssql_async.driver`)."""
+    dsn: str | None = None
+    """``OPTIONS["dsn"]``: a data source of the driver manager's, which names its driver itself."""
     connection_timeout: int = 0
     query_timeout: int = 0
     connection_retries: int = 5
@@ -45,6 +47,11 @@ class BackendOptions:
     setencoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     setdecoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     unicode_results: bool = False
+
+    @property
+    def needs_a_driver(self) -> bool:
+        """Whether the settings leave it to us to find a driver."""
+        return self.driver is None and self.dsn is None
 
     @property
     def session_setup(self) -> str:
@@ -97,6 +104,7 @@ def backend_options(settings_dict: Mapping[str, Any], alias: str) -> BackendOpti
         pool=_pool_settings(settings_dict, options, alias),  # also that it is a dictionary
         lease=_lease_scope(options, alias),
         driver=options.get("driver"),
+        dsn=options.get("dsn"),
         connection_timeout=number("connection_timeout", 0, 0),
         query_timeout=number("query_timeout", 0, 0),
         connection_retries=number("connection_retries", 5, 0),

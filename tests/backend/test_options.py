@@ -72,3 +72,9 @@ def test_every_session_starts_with_date_settings_and_isolation_level() -> None:
 def test_a_wrong_setting_is_named_with_the_fix(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=message):
         options(OPTIONS=given)
+
+
+def test_a_data_source_or_a_named_driver_needs_no_driver_of_ours() -> None:
+    assert options().needs_a_driver
+    assert not options(OPTIONS={"dsn": "mine"}).needs_a_driver
+    assert not options(OPTIONS={"driver": "FreeTDS"}).needs_a_driver
