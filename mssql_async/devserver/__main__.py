@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import faultcommand
 from .config import (
     DEVELOPMENT_DATABASE,
     DEVELOPMENT_PASSWORD,
@@ -24,8 +25,11 @@ DEFAULT_PORT = 1433
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; gives the exit code."""
-    options = _parser().parse_args(arguments)
+    """Serve until SIGINT or SIGTERM, or order a fault; gives the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["fault"]:
+        return faultcommand.main(given[1:])
+    options = _parser().parse_args(given)
     password = options.password or os.environ.get(PASSWORD_VARIABLE) or DEVELOPMENT_PASSWORD
     config = EngineConfig(
         database_file=options.database_file,
@@ -45,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mssql_async.devserver",
         description="The embedded SQL Server stand-in of mssql_async: for development, not "
-        "for production. Traffic is not encrypted.",
+        "for production. Traffic is not encrypted. 'fault --help' tells how to make a running "
+        "one fail.",
     )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for a free one")
     parser.add_argument("--host", default=LOOPBACK, help=f"default {LOOPBACK}")

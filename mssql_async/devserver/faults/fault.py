@@ -87,8 +87,7 @@ class Fault:
 
     def __repr__(self) -> str:
         state = self.state
-        often = "" if state is FaultState.ARMED else f" {self.fired} times"
-        shown = f"{state.name}, fired{often}" if state is FaultState.ENDED else state.name + often
+        shown = state.name if state is FaultState.ARMED else f"{state.name}, hit {self.fired}×"
         return f"<Fault {self.id} {self.kind.value} of {self.target}: {shown}>"
 
     @property
