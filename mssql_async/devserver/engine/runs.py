@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Sequence
+from typing import Protocol
 
 from ..protocols import WouldWait
 from ..results import Event, Rows
 from .locks import Interrupted
+from .steps import FULL_CHUNK, Control, Steps
 
-if TYPE_CHECKING:
-    from .session import EngineSession
-
-
-class Control(enum.Enum):
-    """What the interpreter says to the run between events."""
-
-    FLUSH = "flush"
-    """Something slow comes: hand out what there is."""
-    WAIT = "wait"
-    """The next step must not be done on a thread that may not wait."""
-
-
-Step = Event | Control
-Steps = Iterator[Step]
-
-FULL_CHUNK = 1000
 _MANY_EVENTS = 512
+
+
+class Runner(Protocol):
+    """What a run asks of its session."""
+
+    busy: threading.RLock
+    may_wait: bool
+
+    @property
+    def spid(self) -> int: ...
+
+    def interrupt(self) -> None: ...
+
+    def after_interrupt(self) -> list[Event]: ...
+
+    def run_ended(self, run: EngineRun) -> None: ...
+
+    def release_busy(self) -> None: ...
+
+    def clean_up_if_closing(self) -> None: ...
 
 
 class EngineRun:
@@ -35,7 +39,7 @@ class EngineRun:
 
     __slots__ = ("_session", "_steps")
 
-    def __init__(self, session: EngineSession, steps: Steps) -> None:
+    def __init__(self, session: Runner, steps: Steps) -> None:
         self._session = session
         self._steps: Steps | None = steps
 

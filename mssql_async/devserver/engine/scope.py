@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..schema import ObjectName, Table, View
 from ..sqltypes import SqlType
 from ..tsql.plan import ResolvedTable, SystemView
 from .catalog import DBO, fold
 from .databases import TEMPDB, Database
 from .frames import Frame
+from .sessionstate import SessionState
 from .storage import quote
 from .systemviews import find_system_view
-
-if TYPE_CHECKING:
-    from .session import EngineSession
 
 
 class CompileScope:
     """Resolves names for one compilation, and remembers what the plan depends on."""
 
-    def __init__(self, session: EngineSession, frame: Frame) -> None:
+    def __init__(self, session: SessionState, frame: Frame) -> None:
         self._session = session
         self._frame = frame
         self.databases: dict[Database, None] = {}

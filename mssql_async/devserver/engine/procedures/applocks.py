@@ -8,27 +8,13 @@ wrong parameters.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ...errors import SqlError, error
-from ..locks import LockMode
+from ..applicationlocks import application_lock_key, lock_mode
+from ..steps import Step
 from .call import Call, text, whole
 
-if TYPE_CHECKING:
-    from ..runs import Step
-    from ..session import EngineSession
-
-_MODES = {mode.value.casefold(): mode for mode in LockMode}
 _TIMED_OUT, _DEADLOCK = 1222, 1205
-
-
-def lock_mode(name: str) -> LockMode | None:
-    return _MODES.get(name.casefold())
-
-
-def application_lock_key(session: EngineSession, resource: str) -> tuple[str, str, str]:
-    """Application locks belong to the database they are taken in; names heed case."""
-    return ("application", session.current_database.schema_name, resource[:255])
 
 
 def sp_getapplock(call: Call) -> Iterator[Step]:
@@ -44,7 +30,7 @@ def sp_getapplock(call: Call) -> Iterator[Step]:
     if owner == "transaction" and not session.transaction.is_open:
         call.status = -999
         raise SqlError(
-            1220 if False else 1219,
+            1219,
             "You attempted to acquire a transactional application lock without an active "
             "transaction.",
         )
@@ -55,7 +41,7 @@ def sp_getapplock(call: Call) -> Iterator[Step]:
         if timeout == 0:
             call.status = -1
             return
-        yield from call.interpreter.may_wait()
+        yield from call.execution.may_wait()
         try:
             session.engine.locks.acquire(
                 session, key, mode, None if timeout < 0 else timeout / 1000

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ... import sqltypes
 from ...errors import error
 from ...results import Columns, Command, ResultColumn, Rows
 from ...sqltypes import SqlType, StorageValue
-
-if TYPE_CHECKING:
-    from ..frames import Frame
-    from ..interpreter import Interpreter
-    from ..runs import Step
-    from ..session import EngineSession
+from ...tsql import statements as st
+from ..execution import Execution
+from ..expressions import Expressions
+from ..frames import Frame
+from ..sessionstate import SessionState
+from ..steps import Step
 
 
 @dataclass(slots=True)
@@ -33,17 +33,33 @@ class Argument:
         return "" if self.value is None else str(self.value)
 
 
+class Caller(Protocol):
+    """What procedures ask of the interpreter."""
+
+    execution: Execution
+    expressions: Expressions
+
+    def scope(self, inner: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:
+        """Run statements in a scope of their own."""
+
+
 @dataclass(slots=True)
 class Call:
-    interpreter: Interpreter
+    """One call, and what it returns."""
+
+    caller: Caller
     frame: Frame
     name: str
     arguments: list[Argument] = field(default_factory=list)
     status: int = 0
 
     @property
-    def session(self) -> EngineSession:
-        return self.interpreter.session
+    def session(self) -> SessionState:
+        return self.caller.execution.session
+
+    @property
+    def execution(self) -> Execution:
+        return self.caller.execution
 
     def bind(self, *names: str) -> dict[str, Argument]:
         """The arguments by parameter name (``@`` included, lower case), positional ones in
@@ -81,7 +97,7 @@ class Call:
         for start in range(0, len(rows), 1000):
             yield Rows(rows[start : start + 1000])
         self.session.row_count = len(rows)
-        yield self.interpreter.done(Command.SELECT, len(rows))
+        yield self.execution.done(Command.SELECT, len(rows))
 
 
 Procedure = Callable[[Call], "Iterator[Step]"]

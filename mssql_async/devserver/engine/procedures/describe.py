@@ -9,7 +9,7 @@ suggested (SQL Server then often fails, and drivers fall back to a character typ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlglot import exp
 
@@ -23,12 +23,10 @@ from ...tsql import statements as st
 from ..frames import Frame
 from ..outcomes import CompilationFailed
 from ..scope import CompileScope
+from ..steps import Step
 from ..systemviews.types import max_length, numeric_precision, numeric_scale, system_type
 from .call import Call
 from .prepared import prepare
-
-if TYPE_CHECKING:
-    from ..runs import Step
 
 _FALLBACK = sqltypes.nvarchar(4000)
 

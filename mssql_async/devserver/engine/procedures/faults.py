@@ -10,19 +10,16 @@ Times are in seconds; sessions are chosen by ``@spid``, ``@program``, ``@process
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ... import sqltypes
 from ...errors import SqlError, error
 from ...faults import Drop, Fault, Faults, Kind, Sessions
 from ...results import ResultColumn
 from ...sqltypes import StorageValue
+from ...stage import ServerControl
 from .. import clock
+from ..steps import Step
 from .call import Argument, Call, Procedure, text, whole
-
-if TYPE_CHECKING:
-    from ...stage import ServerControl
-    from ..runs import Step
 
 SCHEMA = "devserver"
 

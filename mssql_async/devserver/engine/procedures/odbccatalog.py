@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ... import sqltypes
 from ...results import ResultColumn
 from ...schema import Column, IndexKind, Table, View
 from ...sqltypes import SqlType, StorageValue
 from ..catalog import DBO, Catalog, fold, primary_key
+from ..steps import Step
 from . import odbctypes
 from .call import Argument, Call, text, whole
-
-if TYPE_CHECKING:
-    from ..runs import Step
 
 _SHORT: dict[str, SqlType] = {
     "name": sqltypes.SYSNAME,

@@ -7,36 +7,19 @@ Source: SQL Server documentation, "sp_executesql", "sp_prepare", "sp_prepexec",
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ... import sqltypes
 from ...errors import error
 from ...sqltypes import StorageValue
 from ...tsql import parser
-from ...tsql import statements as st
 from ..frames import Frame, plan_type, signature_of
+from ..preparedstatements import PreparedStatement
+from ..sessionstate import SessionState
+from ..steps import Step
 from .call import Argument, Call
 
-if TYPE_CHECKING:
-    from ..runs import Step
-    from ..session import EngineSession
 
-
-@dataclass(frozen=True, slots=True)
-class PreparedStatement:
-    """A parsed batch with its parameters, shared by every session that runs it."""
-
-    text: str
-    parameters: tuple[st.ParameterDeclaration, ...]
-    names: tuple[str, ...]
-    types: dict[str, sqltypes.SqlType]
-    declared: dict[str, sqltypes.SqlType]
-    signature: int
-    statements: tuple[st.Statement, ...]
-
-
-def prepare(session: EngineSession, declarations: str, text: str) -> PreparedStatement:
+def prepare(session: SessionState, declarations: str, text: str) -> PreparedStatement:
     """Parse declarations and statements, or find them parsed."""
     key = (declarations, text)
     found = session.engine.prepared.get(key)
@@ -54,7 +37,7 @@ def prepare(session: EngineSession, declarations: str, text: str) -> PreparedSta
         types=types,
         declared={n: p.type for n, p in zip(names, parameters, strict=True)},
         signature=signature_of(types),
-        statements=session.interpreter.parse(text),
+        statements=session.engine.parse(text),
     )
     session.engine.prepared.put(key, prepared)
     return prepared
@@ -78,13 +61,13 @@ def run_prepared(call: Call, prepared: PreparedStatement, given: list[Argument])
                 raise error(8144, "sp_executesql", state=2)
             name = prepared.names[position]
         by_name[name] = argument
-    convert = session.interpreter.queries.convert
+    convert = call.caller.expressions.convert
     for name, parameter in zip(prepared.names, prepared.parameters, strict=True):
         found = by_name.get(name)
         if found is None or found.default:
             if parameter.default is None:
                 raise error(8178, _declared_text(prepared), parameter.name)
-            values[name] = session.interpreter.queries.evaluate(
+            values[name] = call.caller.expressions.evaluate(
                 inner, parameter.default, parameter.type
             )
         else:
@@ -97,7 +80,7 @@ def run_prepared(call: Call, prepared: PreparedStatement, given: list[Argument])
     inner.declared = dict(prepared.declared)
     inner.signature = prepared.signature
     session.frame = inner
-    yield from session.interpreter.scope(inner, prepared.statements)
+    yield from call.caller.scope(inner, prepared.statements)
     session.frame = frame
     for name, parameter in zip(prepared.names, prepared.parameters, strict=True):
         found = by_name.get(name)
@@ -148,7 +131,7 @@ def sp_prepexec(call: Call) -> Iterator[Step]:
     yield from run_prepared(call, prepared, arguments[3:])
 
 
-def _set_handle(session: EngineSession, argument: Argument, prepared: PreparedStatement) -> None:
+def _set_handle(session: SessionState, argument: Argument, prepared: PreparedStatement) -> None:
     handle = session.new_handle()
     session.prepared[handle] = prepared
     argument.value = handle

@@ -8,16 +8,14 @@ CONSTRAINT.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ...errors import NotSupportedByStandIn, error
 from ...schema import ObjectName, Table, View
 from ..catalog import ExtendedProperty, fold, index_named
-from ..definitions import Change, Place
+from ..definitions.change import Change
+from ..definitions.place import Place
+from ..steps import Step
 from .call import Argument, Call, text
-
-if TYPE_CHECKING:
-    from ..runs import Step
 
 _NAMES = (
     "@name",
@@ -78,12 +76,12 @@ def _change(call: Call, action: str) -> Iterator[Step]:
     bound = call.bind(*names)
     name = call.need(bound, "@name").text
     value = text(bound.get("@value"))
-    interpreter = call.interpreter
+    execution = call.execution
     database = call.session.current_database
-    yield from interpreter.may_wait()
+    yield from execution.may_wait()
     if database.options.read_only:
         raise error(3906, database.name)
-    yield from interpreter.lock(database)
+    yield from execution.lock(database)
 
     def work() -> None:
         place, kind, major, minor, display = _target(call, bound)
@@ -100,7 +98,7 @@ def _change(call: Call, action: str) -> Iterator[Step]:
             change.editor.properties[key] = ExtendedProperty(kind, major, minor, name, value or "")
         change.finish()
 
-    interpreter.write(work)
+    execution.write(work)
     call.status = 0
 
 

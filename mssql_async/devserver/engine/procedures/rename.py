@@ -10,19 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ...errors import SqlError, error, message_text
 from ...results import Message
 from ...schema import Column, ForeignKey, IndexColumn, ObjectName, Table, View
 from ...tsql.parser import parse_object_name
 from ..catalog import DBO, CatalogObject, ObjectType, fold, index_named, key_of
-from ..definitions import Change, Place
+from ..definitions.change import Change
+from ..definitions.place import Place
+from ..steps import Step
 from ..storage import quote
 from .call import Call, text
-
-if TYPE_CHECKING:
-    from ..runs import Step
 
 
 def sp_rename(call: Call) -> Iterator[Step]:
@@ -30,16 +28,16 @@ def sp_rename(call: Call) -> Iterator[Step]:
     old = call.need(bound, "@objname").text
     new = call.need(bound, "@newname").text
     kind = (text(bound.get("@objtype")) or "").upper()
-    interpreter = call.interpreter
+    execution = call.execution
     session = call.session
     if kind == "DATABASE":
         yield from _rename_database(call, old, new)
         return
-    yield from interpreter.may_wait()
+    yield from execution.may_wait()
     database = session.current_database
     if database.options.read_only:
         raise error(3906, database.name)
-    yield from interpreter.lock(database)
+    yield from execution.lock(database)
 
     def work() -> None:
         parts = _parts(old)
@@ -52,7 +50,7 @@ def sp_rename(call: Call) -> Iterator[Step]:
         else:
             raise error(15248 if kind == "USERDATATYPE" else 15249, kind or "(null)")
 
-    interpreter.write(work)
+    execution.write(work)
     yield Message(15477, message_text(15477), 0, 1)
     call.status = 0
 
@@ -252,7 +250,7 @@ def _rename_database(call: Call, old: str, new: str) -> Iterator[Step]:
     database = engine.databases.find(old.strip("[]"))
     if database is None:
         raise error(15248, "DATABASE")
-    yield from call.interpreter.may_wait()
+    yield from call.execution.may_wait()
     engine.databases.rename(database, new)
     call.status = 0
 

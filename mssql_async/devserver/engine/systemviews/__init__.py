@@ -8,15 +8,11 @@ lists first and that tools ask for; others are error 207, as for an unknown colu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...tsql.plan import SystemView
 from ..catalog import fold
+from ..sessionstate import SessionState
 from . import catalogviews, informationschema, stateviews
 from .definition import VIEWS, Context, rows_as_json
-
-if TYPE_CHECKING:
-    from ..session import EngineSession
 
 _MODULES = (catalogviews, informationschema, stateviews)
 _FIRST_SYSTEM_OBJECT_ID = -103
@@ -33,7 +29,7 @@ def system_view_object_id(schema: str, name: str) -> int | None:
     return _FIRST_SYSTEM_OBJECT_ID - list(VIEWS).index(key) if key in VIEWS else None
 
 
-def system_rows(session: EngineSession, name: str) -> str:
+def system_rows(session: SessionState, name: str) -> str:
     """The rows of the view as JSON; ``name`` may begin with a database."""
     definition = VIEWS.get(fold(name))
     database = session.current_database

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ... import sqltypes
 from ...results import ResultColumn
@@ -13,9 +12,7 @@ from ...sqltypes import SqlType, StorageValue
 from ...tsql.plan import SystemView
 from ..catalog import Catalog
 from ..databases import Database
-
-if TYPE_CHECKING:
-    from ..session import EngineSession
+from ..sessionstate import SessionState
 
 _TYPES: dict[str, SqlType] = {
     "int": sqltypes.INT,
@@ -42,7 +39,7 @@ _TYPES: dict[str, SqlType] = {
 class Context:
     """For whom the rows are made."""
 
-    session: EngineSession
+    session: SessionState
     database: Database
     catalog: Catalog
 

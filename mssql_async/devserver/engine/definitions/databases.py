@@ -6,16 +6,13 @@ Source: T-SQL reference, "CREATE DATABASE", "DROP DATABASE", "ALTER DATABASE SET
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from ..errors import NotSupportedByStandIn, SqlError, error
-from ..results import Command
-from ..tsql import statements as st
-from .databases import Database
-from .runs import Step
-
-if TYPE_CHECKING:
-    from .interpreter import Interpreter
+from ...errors import NotSupportedByStandIn, SqlError, error
+from ...results import Command
+from ...tsql import statements as st
+from ..databases import Database
+from ..execution import Execution
+from ..steps import Step
 
 _NO_EFFECT = frozenset(
     {
@@ -35,22 +32,22 @@ _NO_EFFECT = frozenset(
 """Options about storage, statistics and tuning: no result depends on them."""
 
 
-def _not_in_transaction(interpreter: Interpreter, what: str) -> None:
-    if interpreter.session.transaction.is_open:
+def _not_in_transaction(execution: Execution, what: str) -> None:
+    if execution.session.transaction.is_open:
         raise SqlError(226, f"{what} statement not allowed within multi-statement transaction.")
 
 
-def create(interpreter: Interpreter, statement: st.CreateDatabase) -> Iterator[Step]:
-    _not_in_transaction(interpreter, "CREATE DATABASE")
-    yield from interpreter.may_wait()
-    interpreter.session.engine.databases.create(statement.name, statement.collation)
-    interpreter.session.last_error = 0
-    yield interpreter.done(Command.OTHER)
+def create_database(execution: Execution, statement: st.CreateDatabase) -> Iterator[Step]:
+    _not_in_transaction(execution, "CREATE DATABASE")
+    yield from execution.may_wait()
+    execution.session.engine.databases.create(statement.name, statement.collation)
+    execution.session.last_error = 0
+    yield execution.done(Command.OTHER)
 
 
-def drop(interpreter: Interpreter, name: str, if_exists: bool) -> Iterator[Step]:
-    _not_in_transaction(interpreter, "DROP DATABASE")
-    session = interpreter.session
+def drop_database(execution: Execution, name: str, if_exists: bool) -> Iterator[Step]:
+    _not_in_transaction(execution, "DROP DATABASE")
+    session = execution.session
     database = session.engine.databases.find(name)
     if database is None:
         if not if_exists:
@@ -60,33 +57,33 @@ def drop(interpreter: Interpreter, name: str, if_exists: bool) -> Iterator[Step]
             raise error(3708, "drop", "database", database.name)
         if session.engine.sessions_in(database):
             raise error(3702, database.name, state=3)
-        yield from interpreter.may_wait()
+        yield from execution.may_wait()
         session.detach(database)
         session.engine.databases.drop(database)
     session.last_error = 0
-    yield interpreter.done(Command.OTHER)
+    yield execution.done(Command.OTHER)
 
 
-def alter(interpreter: Interpreter, statement: st.AlterDatabase) -> Iterator[Step]:
-    session = interpreter.session
+def alter_database(execution: Execution, statement: st.AlterDatabase) -> Iterator[Step]:
+    session = execution.session
     name = statement.name or session.database
     database = session.engine.databases.find(name)
     if database is None:
         raise error(5011, name, state=9)
-    _not_in_transaction(interpreter, "ALTER DATABASE")
-    yield from interpreter.may_wait()
+    _not_in_transaction(execution, "ALTER DATABASE")
+    yield from execution.may_wait()
     words = [word for word in statement.options if word not in ("=", ",", "(", ")")]
     termination: list[str] = []
     if "WITH" in words:
         termination = words[words.index("WITH") + 1 :]
         words = words[: words.index("WITH")]
-    _set(interpreter, database, words, termination, statement.line)
+    _set(execution, database, words, termination, statement.line)
     session.last_error = 0
-    yield interpreter.done(Command.OTHER)
+    yield execution.done(Command.OTHER)
 
 
 def _set(
-    interpreter: Interpreter,
+    execution: Execution,
     database: Database,
     words: list[str],
     termination: list[str],
@@ -97,12 +94,12 @@ def _set(
         case ["SINGLE_USER" | "RESTRICTED_USER"]:
             if words[0] == "RESTRICTED_USER":
                 raise NotSupportedByStandIn("ALTER DATABASE … SET RESTRICTED_USER", line)
-            _clear(interpreter, database, termination)
+            _clear(execution, database, termination)
             options.single_user = True
         case ["MULTI_USER"]:
             options.single_user = False
         case ["READ_ONLY"]:
-            _clear(interpreter, database, termination)
+            _clear(execution, database, termination)
             options.read_only = True
         case ["READ_WRITE"]:
             options.read_only = False
@@ -118,10 +115,10 @@ def _set(
             raise NotSupportedByStandIn(f"ALTER DATABASE … SET {' '.join(words)}", line)
 
 
-def _clear(interpreter: Interpreter, database: Database, termination: list[str]) -> None:
+def _clear(execution: Execution, database: Database, termination: list[str]) -> None:
     """Make the others leave, or refuse (5070) where the statement does not say how."""
-    engine = interpreter.session.engine
-    others = [s for s in engine.sessions_in(database) if s is not interpreter.session]
+    engine = execution.session.engine
+    others = [s for s in engine.sessions_in(database) if s.spid != execution.session.spid]
     if not others:
         return
     if termination[:1] != ["ROLLBACK"]:

@@ -1,0 +1,41 @@
+"""WAITFOR and KILL."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from ...errors import error
+from ...results import Command
+from ...tsql import statements as st
+from .. import formatting
+from ..frames import Frame
+from ..interpreter import Interpreter
+from ..locks import Interrupted
+from ..steps import Step
+
+
+def wait_for(interpreter: Interpreter, frame: Frame, statement: st.WaitFor) -> Iterator[Step]:
+    value = interpreter.expressions.evaluate(frame, statement.value, formatting.MESSAGE_TYPE)
+    seconds = formatting.delay(str(value or ""))
+    if statement.until:
+        now = datetime.datetime.now()  # noqa: DTZ005  the server's local time
+        passed = datetime.timedelta(
+            hours=now.hour, minutes=now.minute, seconds=now.second
+        ).total_seconds()
+        seconds = (seconds - passed) % 86400
+    yield from interpreter.execution.may_wait()
+    if interpreter.session.interrupted.wait(seconds):
+        raise Interrupted
+    yield interpreter.execution.done(Command.OTHER)
+
+
+def kill(interpreter: Interpreter, frame: Frame, statement: st.Kill) -> Iterator[Step]:
+    session = interpreter.session
+    if statement.session_id == session.spid:
+        raise error(6104)
+    victim = session.engine.session_by_id(statement.session_id)
+    if victim is None:
+        raise error(6106, statement.session_id, state=2)
+    victim.kill()
+    yield interpreter.execution.done(Command.OTHER)

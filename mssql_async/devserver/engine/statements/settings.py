@@ -1,0 +1,69 @@
+"""USE and SET: what a session changes about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...errors import error, message_text
+from ...results import Command, Done, Environment, EnvironmentChange, Message
+from ...tsql import statements as st
+from .. import formatting
+from ..definitions.place import Place
+from ..frames import Frame
+from ..interpreter import Interpreter
+from ..steps import Step
+
+
+def use(interpreter: Interpreter, frame: Frame, statement: st.Use) -> Iterator[Step]:
+    session = interpreter.session
+    database = session.engine.databases.find(statement.database)
+    if database is None:
+        raise error(911, statement.database)
+    session.engine.check_access(session, database)
+    old = session.database
+    session.use(database)
+    yield EnvironmentChange(Environment.DATABASE, database.name, old)
+    yield Message(5701, message_text(5701, database.name), 0, 2, statement.line)
+    yield interpreter.execution.done(Command.OTHER)
+
+
+def set_option(interpreter: Interpreter, frame: Frame, statement: st.SetOption) -> Iterator[Step]:
+    session = interpreter.session
+    old = session.options.language
+    if statement.name == "CONTEXT_INFO":
+        session.context_info = formatting.context_info(statement.value)
+    else:
+        value = statement.value
+        if value.startswith("@"):
+            value = str(frame.values.get(value.casefold()))
+        session.options.set(statement.name, value, statement.line)
+    if session.options.language != old:
+        new = session.options.language
+        yield EnvironmentChange(Environment.LANGUAGE, new, old)
+        yield Message(5703, message_text(5703, new), 0, 1, statement.line)
+    yield Done(Command.SET)
+
+
+def isolation(interpreter: Interpreter, frame: Frame, statement: st.SetIsolation) -> Iterator[Step]:
+    interpreter.session.options.isolation = statement.level
+    yield Done(Command.SET)
+
+
+def identity_insert(
+    interpreter: Interpreter, frame: Frame, statement: st.SetIdentityInsert
+) -> Iterator[Step]:
+    session = interpreter.session
+    place = Place(session, statement.table)
+    table = place.table
+    if table is None:
+        raise error(1088, str(statement.table))
+    if table.identity_column is None:
+        raise error(8106, str(statement.table))
+    if statement.on:
+        if session.identity_insert and session.identity_insert[1] != table.object_id:
+            raise error(8107, session.identity_insert_name, str(statement.table))
+        session.identity_insert = (place.database, table.object_id)
+        session.identity_insert_name = f"{session.database}.{table.schema}.{table.name}"
+    elif session.identity_insert and session.identity_insert[1] == table.object_id:
+        session.identity_insert = None
+    yield Done(Command.SET)
