@@ -79,12 +79,12 @@ def main(arguments: Sequence[str]) -> int:
         pyodbc = importlib.import_module("pyodbc")
         driver = options.driver or _find_driver(pyodbc)
     except ImportError as failure:
-        print(f"ordering faults from here needs pyodbc and a driver: {failure}", file=sys.stderr)
+        sys.stderr.write(f"ordering faults from here needs pyodbc and a driver: {failure}\n")
         return 1
     try:
         columns, rows = _call(pyodbc, _connection_string(options, driver), procedure, given)
     except pyodbc.Error as failure:
-        print(failure.args[-1], file=sys.stderr)
+        sys.stderr.write(f"{failure.args[-1]}\n")
         return 1
     _print_table(columns, rows)
     return 0
@@ -150,7 +150,7 @@ def _print_table(columns: Sequence[str], rows: Sequence[Any]) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *shown, strict=True)]
     for line in (list(columns), *shown):
         padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def _find_driver(pyodbc: Any) -> str:

@@ -87,7 +87,8 @@ class Fault:
 
     def __repr__(self) -> str:
         state = self.state
-        shown = state.name if state is FaultState.ARMED else f"{state.name}, hit {self.fired}×"
+        often = "once" if self.fired == 1 else f"{self.fired} times"
+        shown = state.name if state is FaultState.ARMED else f"{state.name}, hit {often}"
         return f"<Fault {self.id} {self.kind.value} of {self.target}: {shown}>"
 
     @property

@@ -40,8 +40,9 @@ class FaultTarget(Protocol):
     @property
     def session_info(self) -> SessionInfo | None: ...
 
-    def drop(self, how: Drop, done: Callable[[], None]) -> None:
-        """Hang up in this way; ``done`` is called when it has happened."""
+    def drop(self, how: Drop, announce: Callable[[], None]) -> None:
+        """Hang up in this way; ``announce`` is called just before, so that whoever sees the
+        connection end also finds it in the history."""
 
     def disarm(self) -> None:
         """Take a ``MID_REPLY`` back that has not happened."""
@@ -402,12 +403,12 @@ class Faults:
         def strike() -> None:
             for target in everybody:
                 info = target.session_info
+                with self._changed:
+                    self._note(fault, info, "torn down")
                 if info is not None and info.spid == sparing:
                     target.close_after_reply()
                 else:
                     target.drop(Drop.RST, _nothing)
-                with self._changed:
-                    self._note(fault, info, "torn down")
             name = self._stage.renew_instance(read_only=read_only)
             with self._changed:
                 self._fire(fault, None, f"now {name}" + (", read-only" if read_only else ""))

@@ -206,23 +206,18 @@ class TdsConnection:
 
     # --- faults: see ..faults.FaultTarget --------------------------------------------
 
-    def drop(self, how: Drop, done: Callable[[], None]) -> None:
+    def drop(self, how: Drop, announce: Callable[[], None]) -> None:
         if how is Drop.MID_REPLY:
-
-            def cut() -> None:
-                self._tear_down()
-                done()
-
-            self._gate.cut_next(cut)
+            self._gate.cut_next(announce, self._tear_down)
             return
+        announce()
         if how is Drop.RST:
             self._tear_down()
         else:
             self._finish()
-        done()
 
     def disarm(self) -> None:
-        self._gate.cut_next(None)
+        self._gate.cut_none()
 
     def freeze(self) -> None:
         self._gate.freeze()

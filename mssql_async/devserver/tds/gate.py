@@ -30,7 +30,7 @@ class OutputGate:
         self._timer: asyncio.TimerHandle | None = None
         self._delay = 0.0
         self._on_delay: Callable[[], None] = _nothing
-        self._cut: Callable[[], None] | None = None
+        self._cut: tuple[Callable[[], None], Callable[[], None]] | None = None
         self._open = asyncio.Event()
         self._open.set()
         self._room = asyncio.Event()
@@ -94,10 +94,14 @@ class OutputGate:
         self._cancel_timer()
         self._release_due()
 
-    def cut_next(self, then: Callable[[], None] | None) -> None:
-        """Let only part of the next packet out, and call ``then``. ``None`` takes it back."""
-        self._cut = then
+    def cut_next(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Let only part of the next packet out, and call these."""
+        self._cut = before, after
         self._plain = False
+
+    def cut_none(self) -> None:
+        """Take :meth:`cut_next` back."""
+        self._cut = None
 
     # --- waiting
 
@@ -138,9 +142,11 @@ class OutputGate:
         if cut is None:
             self._transport.write(data)
             return
+        before, after = cut
+        before()
         self._transport.write(data[: _size_of_first(data) // 2])
         self._closed = True
-        cut()
+        after()
 
     def _release_due(self) -> None:
         self._timer = None

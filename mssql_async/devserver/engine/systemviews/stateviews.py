@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import zoneinfo
 from collections.abc import Iterator
 from typing import cast
@@ -122,6 +123,16 @@ def _sessions(context: Context) -> Iterator[Row]:
             *(session.last_error, login.user, session.current_database.database_id),
             session.transaction.depth,
         )
+
+
+@system_view(
+    "sys.dm_os_sys_info",
+    "cpu_count int, hyperthread_ratio int, physical_memory_kb bigint, "
+    "sqlserver_start_time datetime",
+    of_catalog=False,
+)
+def _system_information(context: Context) -> Iterator[Row]:
+    yield (os.cpu_count() or 1, 1, 8 * 1024 * 1024, context.session.engine.started)
 
 
 @system_view(
