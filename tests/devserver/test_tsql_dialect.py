@@ -23,6 +23,7 @@ from mssql_async.devserver.tsql.dialect import (
 )
 
 from . import tsql_corpus as corpus
+from .test_tsql_parser import numbered
 
 _HERE = Path(__file__).parent
 
@@ -68,13 +69,11 @@ def queries_and_modifications(value: Any) -> list[Any]:
 
 def django_statements() -> list[str]:
     """Every query and modification mssql-django sent while migrating and being used."""
-    batches = json.loads((_HERE / "django_statements.json").read_text(encoding="utf-8"))
+    recorded = json.loads((_HERE / "test_tsql_django_sql.json").read_text(encoding="utf-8"))
     found: dict[str, None] = {}
-    for batch in batches:
-        for statement in queries_and_modifications(
-            hand_made.parse_batch(batch.replace("?", "@P1"))
-        ):
-            found[statement.text] = None
+    for entry in (entry for entries in recorded.values() for entry in entries):
+        batch = hand_made.parse_batch(numbered(entry["sql"]))
+        found.update(dict.fromkeys(found.text for found in queries_and_modifications(batch)))
     return list(found)
 
 
