@@ -17,11 +17,22 @@ PATIENCE = 30
 """Seconds after which a test that waits for the server is broken."""
 
 PASSWORD = "Passw0rd!"
-PRELOGIN = bytes.fromhex(
+ODBC_PRELOGIN = bytes.fromhex(
     "00001f000601002500010200260001030027000404002b000105002c0024ff"
     "120600020000000000000000005d2132c26322b956cb5b26d8c98ceb364c0744c0f5dc6682ebee72ec92b8fc"
     "0000000000"
 )
+"""With ``Encrypt=no``: everything in clear but the login."""
+
+
+def prelogin_with(encryption: int) -> bytes:
+    """The driver's PRELOGIN with another wish for encryption."""
+    at = ODBC_PRELOGIN.index(b"\xff") + 1 + 6
+    return ODBC_PRELOGIN[:at] + bytes([encryption]) + ODBC_PRELOGIN[at + 1 :]
+
+
+PRELOGIN = prelogin_with(2)
+"""Of a client that knows no encryption."""
 NO_TRANSACTION = b"\x00" * 8
 CANCELLED_DONE = ("done", 0x02, 0, 0)
 ATTENTION_DONE = ("done", 0x20, 0, 0)

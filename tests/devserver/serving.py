@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,11 @@ def serving(
     caplog: pytest.LogCaptureFixture,
     *,
     worst: int = logging.INFO,
+    **settings: Any,
 ) -> Iterator[DevServer]:
-    """A running server; afterwards nothing of it may be left, and nothing worse than
-    ``worst`` in the log."""
-    with caplog.at_level(logging.INFO), DevServer(engine=engine) as server:
+    """A running server with those ``settings``; afterwards nothing of it may be left, and
+    nothing worse than ``worst`` in the log."""
+    with caplog.at_level(logging.INFO), DevServer(engine=engine, **settings) as server:
         yield server
     assert engine.closed
     for session in engine.sessions:

@@ -14,12 +14,13 @@ from mssql_async.devserver.tds.packets import ProtocolError
 from mssql_async.devserver.tds.prelogin import (
     Encryption,
     Prelogin,
+    answer_encryption,
     build_prelogin,
     parse_prelogin,
 )
 from mssql_async.devserver.tds.types import TdsVersion
 
-from .raw_client import PRELOGIN, login7
+from .raw_client import ODBC_PRELOGIN, login7
 
 ODBC_LOGIN7 = bytes.fromhex(
     "56010000040000740000000000000007942d000000000000e003001000000000090400005e00020062000200"
@@ -34,7 +35,7 @@ ODBC_LOGIN7 = bytes.fromhex(
 
 
 def prelogin(**options: bytes) -> bytes:
-    numbers = {"version": 0, "encryption": 1, "mars": 4, "federated": 6}
+    numbers = {"version": 0, "encryption": 1, "mars": 4, "federated": 6, "nonce": 7}
     head, data = b"", b""
     for name, value in options.items():
         offset = 5 * len(options) + 1 + len(data)
@@ -50,18 +51,42 @@ def federation(options: int, token: str) -> bytes:
 
 
 def test_the_driver_without_encryption_asks_for_an_encrypted_login_at_most() -> None:
-    parsed = parse_prelogin(PRELOGIN)
+    parsed = parse_prelogin(ODBC_PRELOGIN)
     assert parsed == Prelogin(Encryption.OFF, federated_authentication=False)
     assert not parsed.demands_encryption
 
 
-@pytest.mark.parametrize("wish", [Encryption.ON, Encryption.REQUIRED])
-def test_a_client_that_demands_encryption_is_told_there_is_none(wish: Encryption) -> None:
-    parsed = parse_prelogin(prelogin(version=b"\x12" + b"\x00" * 5, encryption=bytes([wish])))
-    assert parsed.demands_encryption
-    assert parse_prelogin(build_prelogin(parsed, "16.0.4165.4")).encryption is (
-        Encryption.NOT_SUPPORTED
-    )
+OFF, ON, REQUIRED = Encryption.OFF, Encryption.ON, Encryption.REQUIRED
+NOT_SUPPORTED = Encryption.NOT_SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "answer"),
+    [
+        (OFF, OFF, OFF),
+        (OFF, ON, REQUIRED),
+        (OFF, NOT_SUPPORTED, NOT_SUPPORTED),
+        (ON, OFF, ON),
+        (ON, ON, ON),
+        (ON, NOT_SUPPORTED, NOT_SUPPORTED),
+        (NOT_SUPPORTED, OFF, NOT_SUPPORTED),
+        (NOT_SUPPORTED, ON, REQUIRED),
+        (NOT_SUPPORTED, NOT_SUPPORTED, NOT_SUPPORTED),
+        (REQUIRED, OFF, ON),
+        (REQUIRED, ON, ON),
+        (REQUIRED, NOT_SUPPORTED, NOT_SUPPORTED),
+    ],
+)
+def test_encryption_is_negotiated_by_the_table_of_the_specification(
+    client: Encryption, server: Encryption, answer: Encryption
+) -> None:
+    assert answer_encryption(client, server) is answer
+    for certificate in (0, 0x80) if client is not NOT_SUPPORTED else (0,):
+        wish = prelogin(version=b"\x12" + b"\x00" * 5, encryption=bytes([client | certificate]))
+        parsed = parse_prelogin(wish)
+        assert parsed.encryption is client
+        assert parsed.demands_encryption == (client in (ON, REQUIRED))
+        assert parse_prelogin(build_prelogin(parsed, "16.0.4165.4", answer)).encryption is answer
 
 
 def test_the_answer_names_sql_server_2022_and_no_mars() -> None:
@@ -78,6 +103,14 @@ def test_a_wish_for_federated_authentication_is_granted() -> None:
     assert parse_prelogin(answer).federated_authentication
 
 
+def test_a_nonce_is_answered_with_another() -> None:
+    wish = parse_prelogin(prelogin(version=b"\x12" + b"\x00" * 5, nonce=b"c" * 32))
+    assert wish.nonce == b"c" * 32
+    answer = build_prelogin(wish, "16.0.4165.4", nonce=b"s" * 32)
+    assert parse_prelogin(answer).nonce == b"s" * 32
+    assert parse_prelogin(build_prelogin(wish, "16.0.4165.4")).nonce == b""
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -86,7 +119,9 @@ def test_a_wish_for_federated_authentication_is_granted() -> None:
         b"\x00",
         prelogin(encryption=b"\x00"),
         prelogin(version=b"\x12" + b"\x00" * 5, encryption=b"\x09"),
-        PRELOGIN[:40],
+        prelogin(version=b"\x12" + b"\x00" * 5, encryption=b"\x82"),
+        prelogin(version=b"\x12" + b"\x00" * 5, nonce=b"short"),
+        ODBC_PRELOGIN[:40],
         bytes.fromhex("160301020001"),
     ],
 )

@@ -98,7 +98,7 @@ async def test_a_client_that_hangs_up_between_messages_ends_the_stream() -> None
         (packet(1, b"abc", status=0), "inside a message"),
         (b"GET / HTTP/1.1\r\n", "unknown packet type 0x47"),
         (bytes.fromhex("16030100f80100"), "inside a message"),
-        (bytes.fromhex("16030100f8010000f4"), "Encrypt=strict"),
+        (bytes.fromhex("16030100f8010000f4"), "unknown packet type 0x16"),
         (struct.pack(">BBHHBB", 1, 1, 7, 0, 1, 0), "packet length 7"),
         (struct.pack(">BBHHBB", 1, 1, 4097, 0, 1, 0) + b"x" * 4089, "packet length 4097"),
         (packet(4, b"a reply"), "unknown packet type 0x04"),

@@ -182,11 +182,11 @@ class TlsStream:
     async def readexactly(self, n: int, /) -> bytes:
         clear = self._clear
         while len(clear) < n:
-            if not self._decrypt():
-                try:
+            try:
+                if not self._decrypt():
                     await self._fill(n - len(clear))
-                except asyncio.IncompleteReadError as error:
-                    raise asyncio.IncompleteReadError(bytes(clear) + error.partial, n) from None
+            except asyncio.IncompleteReadError as error:
+                raise asyncio.IncompleteReadError(bytes(clear) + error.partial, n) from None
         data = bytes(clear[:n])
         del clear[:n]
         return data
@@ -199,13 +199,13 @@ class TlsStream:
             data = self._tls.read(_CHUNK)
         except ssl.SSLWantReadError:
             return False
-        except ssl.SSLZeroReturnError:
-            raise asyncio.IncompleteReadError(b"", None) from None
         except ssl.SSLError as failure:
             raise ProtocolError(f"TLS failed: {_reason(failure)}") from None
         finally:
             if answer := self._outgoing.read():
                 self._writer.write(answer)
+        if not data:  # the client said goodbye
+            raise asyncio.IncompleteReadError(b"", None)
         self._clear += data
         return True
 
