@@ -151,16 +151,19 @@ class TestFreeze:
     ) -> None:
         block = Block(events=result([("c", INT)], (7,)))
         engine = FakeEngine({"wait": [block]})
-        with serving(engine, caplog) as server:
-            with RawClient(server.port) as frozen, RawClient(server.port) as other:
-                ask(frozen, "wait")
-                assert block.entered.wait(PATIENCE)
-                fault = server.faults.freeze(Sessions.spid(51))
-                block.released.set()
-                assert other.batch("SELECT 1")
-                assert not has_something_to_read(frozen)
-                fault.cancel()
-                assert rows(frozen.tokens()) == [(7,)]
+        with (
+            serving(engine, caplog) as server,
+            RawClient(server.port) as frozen,
+            RawClient(server.port) as other,
+        ):
+            ask(frozen, "wait")
+            assert block.entered.wait(PATIENCE)
+            fault = server.faults.freeze(Sessions.spid(51))
+            block.released.set()
+            assert other.batch("SELECT 1")
+            assert not has_something_to_read(frozen)
+            fault.cancel()
+            assert rows(frozen.tokens()) == [(7,)]
 
     def test_what_a_frozen_session_holds_stays_held(self, faulty: DevServer) -> None:
         other = connect(faulty)
@@ -169,9 +172,11 @@ class TestFreeze:
         holder = connect(faulty, APP="holder")
         holder.autocommit = False
         holder.execute("INSERT INTO t VALUES (1)")
-        with faulty.faults.freeze(Sessions.program("holder")):
-            with pytest.raises(pyodbc.Error, match="1222"):
-                other.execute("INSERT INTO t VALUES (2)")
+        with (
+            faulty.faults.freeze(Sessions.program("holder")),
+            pytest.raises(pyodbc.Error, match="1222"),
+        ):
+            other.execute("INSERT INTO t VALUES (2)")
         holder.commit()
         other.execute("INSERT INTO t VALUES (2)")
         holder.close()
@@ -251,10 +256,12 @@ class TestDelay:
             faulty.faults.delay(0)
 
     def test_who_logs_in_later_is_delayed_too(self, faulty: DevServer) -> None:
-        with faulty.faults.delay(0.001, Sessions.program("raw client")):
-            with RawClient(faulty.port) as client:
-                client.batch(ROWS)
-                assert [info.delay for info in faulty.sessions()] == [0.001]
+        with (
+            faulty.faults.delay(0.001, Sessions.program("raw client")),
+            RawClient(faulty.port) as client,
+        ):
+            client.batch(ROWS)
+            assert [info.delay for info in faulty.sessions()] == [0.001]
 
 
 class FakeTransport:

@@ -67,9 +67,11 @@ class TestRefusedLogins:
     def test_an_error_without_a_known_text_needs_one(self, faulty: DevServer) -> None:
         with pytest.raises(ValueError, match="text of error 47000 is not known"):
             faulty.faults.refuse_logins(47000)
-        with faulty.faults.refuse_logins(47000, text="Come back tomorrow."):
-            with RawClient(faulty.port) as client:
-                assert client.login_reply[0][1:3] == (47000, "Come back tomorrow.")
+        with (
+            faulty.faults.refuse_logins(47000, text="Come back tomorrow."),
+            RawClient(faulty.port) as client,
+        ):
+            assert client.login_reply[0][1:3] == (47000, "Come back tomorrow.")
 
     def test_refused_logins_are_counted_apart(self, faulty: DevServer) -> None:
         with faulty.faults.refuse_logins():
@@ -116,9 +118,11 @@ class TestFailOver:
 
     def test_or_connections_are(self, faulty: DevServer, clock: Clock) -> None:
         fault = faulty.faults.fail_over(down_for=None, answer=None)
-        with pytest.raises(ConnectionResetError):
-            with RawClient(faulty.port, login=False) as client:
-                client.socket.recv(1)
+        with (
+            pytest.raises(ConnectionResetError),
+            RawClient(faulty.port, login=False) as client,
+        ):
+            client.socket.recv(1)
         clock.advance(1_000_000)
         assert fault.state is FaultState.FIRED
         fault.cancel()

@@ -40,9 +40,8 @@ class TestDeadlock:
         other.execute("CREATE TABLE t (a int); SET LOCK_TIMEOUT 0")
         victim.autocommit = False
         victim.execute("INSERT INTO t VALUES (1)")
-        with faulty.faults.deadlock("UPDATE%"):
-            with pytest.raises(pyodbc.Error, match="1205"):
-                victim.execute("UPDATE t SET a = 2")
+        with faulty.faults.deadlock("UPDATE%"), pytest.raises(pyodbc.Error, match="1205"):
+            victim.execute("UPDATE t SET a = 2")
         other.execute("INSERT INTO t VALUES (3)")
         victim.commit()
         assert [tuple(row) for row in other.execute("SELECT a FROM t").fetchall()] == [(3,)]
@@ -101,9 +100,8 @@ class TestDeadlock:
 
     def test_a_prepared_statement_matches_by_its_text(self, faulty: DevServer) -> None:
         connection = connect(faulty)
-        with faulty.faults.deadlock("%@P1%"):
-            with pytest.raises(pyodbc.Error, match="1205"):
-                connection.execute("SELECT ? + 1", 1)
+        with faulty.faults.deadlock("%@P1%"), pytest.raises(pyodbc.Error, match="1205"):
+            connection.execute("SELECT ? + 1", 1)
         assert connection.execute("SELECT ? + 1", 1).fetchval() == 2
         connection.close()
 
@@ -112,9 +110,11 @@ class TestDeadlock:
         connection.execute("CREATE TABLE t (a int)")
         connection.autocommit = False
         connection.execute("INSERT INTO t VALUES (1)")
-        with faulty.faults.deadlock("COMMIT TRANSACTION"):
-            with pytest.raises(pyodbc.Error, match="1205"):
-                connection.commit()
+        with (
+            faulty.faults.deadlock("COMMIT TRANSACTION"),
+            pytest.raises(pyodbc.Error, match="1205"),
+        ):
+            connection.commit()
         assert connection.execute("SELECT count(*) FROM t").fetchval() == 0
         connection.close()
 
