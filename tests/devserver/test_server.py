@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mssql_async.devserver import DevServer, config
+from mssql_async.devserver.certificates import Certificate
 from mssql_async.devserver.config import EngineConfig
 from mssql_async.devserver.server import TdsServer
 from mssql_async.devserver.tds.packets import PacketType
@@ -253,3 +254,40 @@ def test_the_program_says_when_it_cannot_listen() -> None:
     assert program.returncode == 1
     assert out == ""
     assert f"cannot listen on 127.0.0.1:{server.port}" in complaints
+
+
+def test_the_program_serves_with_a_certificate_of_yours_and_hands_out_the_one_it_made(
+    tmp_path: Path,
+) -> None:
+    made = Certificate.self_signed()
+    certificate, key, out = (tmp_path / name for name in ("c.pem", "k.pem", "out.pem"))
+    certificate.write_text(made.certificate_pem)
+    key.write_text(made.key_pem)
+    mine = ("--certificate", str(certificate), "--key", str(key))
+    program = start(*mine, "--write-certificate", str(out), "--require-encryption")
+    assert program.stdout is not None
+    line = program.stdout.readline()
+    program.terminate()
+    program.communicate(timeout=PATIENCE)
+    assert "Encrypt=yes;TrustServerCertificate=yes" in line
+    assert out.read_text() == made.certificate_pem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--certificate", "missing.pem"), "missing.pem"),
+        (("--key", "key.pem"), "--key needs --certificate"),
+        (("--no-tls", "--require-encryption"), "contradicts"),
+        (("--certificate", __file__), "no private key in PEM format"),
+    ],
+)
+def test_the_program_says_what_is_wrong_with_its_certificate(
+    arguments: tuple[str, ...], complaint: str
+) -> None:
+    # This file speaks of a -----BEGIN CERTIFICATE-----, but holds none.
+    out, complaints = start(*arguments).communicate(timeout=PATIENCE)
+    assert out == ""
+    assert complaints.startswith("no TLS: ")
+    assert complaint in complaints
+    assert "Traceback" not in complaints
