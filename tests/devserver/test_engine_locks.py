@@ -11,6 +11,7 @@ import pytest
 
 from mssql_async.devserver.engine import SqlEngine
 from mssql_async.devserver.protocols import WouldWait
+from mssql_async.devserver.tsql import statements as st
 from tests.devserver.engine_door import Door, Outcome, numbers, opened
 
 PATIENCE = 10.0
@@ -264,7 +265,7 @@ class TestInterrupting:
             "UPDATE big SET s = 'y' WHERE EXISTS (SELECT 1 FROM big AS b "
             "WHERE UPPER(b.s) LIKE '%Z%' AND b.n > big.n)",
         )
-        wait_until(lambda: one.session.statement_command == "UPDATE")
+        wait_until(lambda: one.session.statement is st.Update)
         one.session.interrupt()
         assert waiting.result().errors == []
         assert one.rows("SELECT @@TRANCOUNT, COUNT(*) FROM big WHERE n = -1 OR s = 'y'") == [(1, 1)]

@@ -68,8 +68,8 @@ class TestReset:
                 "SELECT transaction_isolation_level FROM sys.dm_exec_sessions WHERE "
                 "session_id = @@SPID"
             )
-            == 2
-        )
+            == 4
+        ), "the isolation level survives: MS-TDS 2.2.3.1.2"
         assert numbers(door.call("sp_execute", integer(handle))) == [8179]
         assert door.value("SELECT COUNT(*) FROM t") == 0
         assert door.error("INSERT t (id, n) VALUES (1, 1)").number == 544

@@ -97,7 +97,7 @@ class TestSavepoints:
         door.run("BEGIN TRAN; INSERT t VALUES (1); SAVE TRAN s; INSERT t VALUES (2)")
         door.run("SAVE TRAN s; INSERT t VALUES (3); ROLLBACK TRAN s")
         assert values(door) == [1, 2]
-        door.run("INSERT t VALUES (4); ROLLBACK TRAN S; COMMIT")
+        door.run("INSERT t VALUES (4); ROLLBACK TRAN s; COMMIT")
         assert values(door) == [1, 2]
 
     def test_one_before_the_first_write_undoes_all_of_it(self, door: Door) -> None:

@@ -39,13 +39,13 @@ class Execution:
         session = self.session
         descriptor = session.transaction.commit()
         if descriptor is not None:
-            session.release_application_locks(transaction_only=True)
+            session.release_application_locks(of_transaction=True)
             yield EnvironmentChange(Environment.COMMIT_TRANSACTION, b"", descriptor)
 
     def roll_back(self) -> Iterator[Step]:
         session = self.session
         descriptor = session.transaction.rollback()
-        session.release_application_locks(transaction_only=True)
+        session.release_application_locks(of_transaction=True)
         if descriptor is not None:
             yield EnvironmentChange(Environment.ROLLBACK_TRANSACTION, b"", descriptor)
 
@@ -53,7 +53,7 @@ class Execution:
         transaction = self.session.transaction
         if not transaction.is_open:
             raise error(3903)
-        outermost = name.casefold() == transaction.name.casefold()
+        outermost = name == transaction.name
         if name and not (outermost and not transaction.has_savepoint(name)):
             transaction.rollback_to(name)
         else:

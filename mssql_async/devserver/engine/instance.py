@@ -10,7 +10,9 @@ import itertools
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from ..config import EngineConfig
@@ -23,7 +25,8 @@ from ..tsql import statements as st
 from . import clock
 from .configuration import Configuration
 from .databases import Database, Databases
-from .locks import LockManager, LockOwner
+from .frames import Frame
+from .locks import LockManager, LockMode, LockOwner
 from .options import SessionOptions
 from .plancache import Cache, CachedPlan
 from .preparedstatements import PreparedStatement
@@ -44,6 +47,14 @@ class SessionStatus(enum.Enum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a session waits for other than a lock."""
+
+    type: str
+    since: float
+
+
 class VisibleSession(LockOwner, Protocol):
     """What other sessions see of one: in views of its state, and when they end it."""
 
@@ -55,7 +66,11 @@ class VisibleSession(LockOwner, Protocol):
     transaction: Transaction
     status: SessionStatus
     killed: bool
-    statement_command: str
+    statement: type | None
+    wait: Wait | None
+    number_of_connection: uuid.UUID
+    application_locks: list[tuple[tuple[str, str, str], LockMode, bool]]
+    frame: Frame
     context_info: bytes | None
     row_count: int
     last_error: int

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import SqlError, error, message_text
 from ..protocols import CutOff, Isolation, Parameter, TransactionOperation, TransactionRequest
-from ..results import Command, Done, Message, OutputValue, ReturnStatus
+from ..results import Command, Done, Event, Message, OutputValue, ReturnStatus
 from ..tsql import statements as st
 from .execution import Execution
 from .expressions import Expressions
@@ -72,9 +72,7 @@ class Interpreter:
         try:
             statements = session.engine.parse(sql)
         except SqlError as problem:
-            yield from self.report(problem, Done(failed=True))
-            if session.options.xact_abort and session.transaction.is_open:
-                yield from self.execution.roll_back()
+            yield from self.report(problem, Done(failed=True))  # XACT_ABORT does not heed it
             return
         frame.values.clear()
         frame.types.clear()
@@ -156,7 +154,7 @@ class Interpreter:
 
     def _set_isolation(self, isolation: Isolation) -> None:
         if isolation is not Isolation.UNCHANGED:
-            self.session.options.isolation = isolation
+            self.session.change_isolation(isolation)
 
     def _top(self, frame: Frame, steps: Iterator[Step]) -> Iterator[Step]:
         """Run ``steps`` as a whole request: what ends a batch ends here."""
@@ -191,7 +189,8 @@ class Interpreter:
         session.frame = frame
         if session.interrupted.is_set():
             raise Interrupted
-        handler = self._handlers.get(type(statement))
+        session.statement = type(statement)
+        handler = self._handlers.get(session.statement)
         try:
             if handler is None:
                 raise SqlError(
@@ -307,13 +306,27 @@ class Interpreter:
         """Run statements in a scope of their own."""
         session = self.session
         outer = session.frame
+        before, depth_before = session.settings(), session.transaction.depth
+        changes: list[Event] = []
         try:
-            yield from self.block(inner, statements)
-        except ScopeEnded:
-            pass
-        finally:
-            session.drop_table_variables(inner)
-            session.frame = outer
+            try:
+                yield from self.block(inner, statements)
+            except ScopeEnded:
+                pass
+            finally:
+                session.drop_table_variables(inner)
+                session.frame = outer
+                if session.settings() != before:
+                    changes = session.put_back(before)
+        except (BatchAborted, Caught):
+            yield from changes
+            raise
+        yield from changes
+        depth = session.transaction.depth
+        if depth != depth_before:
+            options = session.options
+            if not options.implicit_transactions and not options.xact_abort:
+                raise error(266, depth_before, depth, state=2)
 
 
 def _message(problem: SqlError) -> Message:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class _Waiter:
     resource: _Resource
     woken: threading.Event = field(default_factory=threading.Event)
     outcome: _Outcome = _Outcome.WAITING
+    since: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +99,16 @@ class LockInfo:
     spid: int
     mode: LockMode
     granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LockWait:
+    """A row for ``sys.dm_exec_requests``. ``blocker`` is a session."""
+
+    key: Hashable
+    mode: LockMode
+    since: float
+    blocker: int
 
 
 class LockManager:
@@ -213,13 +225,19 @@ class LockManager:
                 )
             return rows
 
-    def blocker_of(self, owner: LockOwner) -> int:
-        """The session that ``owner`` waits for; 0 when it does not wait."""
+    def wait_of(self, owner: LockOwner) -> LockWait | None:
+        """What ``owner`` waits for, if it waits."""
         with self._mutex:
             waiter = self._waiting.get(owner)
             if waiter is None:
-                return 0
-            return next((blocker.spid for blocker in self._waits_for(waiter)), 0)
+                return None
+            blocker = next((blocker.spid for blocker in self._waits_for(waiter)), 0)
+            return LockWait(waiter.resource.key, waiter.mode, waiter.since, blocker)
+
+    def blocker_of(self, owner: LockOwner) -> int:
+        """The session that ``owner`` waits for; 0 when it does not wait."""
+        wait = self.wait_of(owner)
+        return wait.blocker if wait is not None else 0
 
     # under the mutex
 

@@ -84,7 +84,6 @@ class Modifications:
 
         started = time.perf_counter()
         session.interruptible = not session.transaction.depth
-        session.statement_command = plan.command.name
         try:
             self._execution.write(work)
         except sqlite3.IntegrityError as problem:

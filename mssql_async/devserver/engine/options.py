@@ -37,7 +37,6 @@ _FIXED = {
     "ANSI_NULLS": "ON",
     "ANSI_PADDING": "ON",
     "ANSI_WARNINGS": "ON",
-    "ANSI_DEFAULTS": "ON",
     "ANSI_NULL_DFLT_ON": "ON",
     "ANSI_NULL_DFLT_OFF": "OFF",
     "CONCAT_NULL_YIELDS_NULL": "ON",
@@ -100,6 +99,10 @@ class SessionOptions:
         value = value.strip().strip("'\"")
         if name in _SWITCHES:
             setattr(self, _SWITCHES[name], _switch(name, value, line))
+        elif name == "ANSI_DEFAULTS":
+            if not _switch(name, value, line):
+                raise NotSupportedByStandIn("SET ANSI_DEFAULTS OFF", line)
+            self.implicit_transactions = self.cursor_close_on_commit = True
         elif name in _FIXED:
             if value.upper() != _FIXED[name]:
                 raise NotSupportedByStandIn(f"SET {name} {value.upper()}", line)

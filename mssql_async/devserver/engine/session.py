@@ -22,7 +22,6 @@ from .frames import Frame
 from .functions import SessionHost
 from .instance import Instance, SessionStatus
 from .interpreter import Interpreter
-from .options import SessionOptions
 from .runs import EngineRun
 from .sessionstate import SessionState
 from .statements import HANDLERS
@@ -72,22 +71,23 @@ class EngineSession(SessionState):
                 self.status = SessionStatus.SLEEPING
 
     def reset(self, *, keep_transaction: bool) -> None:
-        """RESETCONNECTION. The isolation level goes back to READ COMMITTED too, as it
-        does since SQL Server 2014 (before, it survived the reset)."""
+        """RESETCONNECTION, or RESETCONNECTIONSKIPTRAN.
+
+        "Distributed transactions and isolation levels are not reset" (MS-TDS 2.2.3.1.2):
+        so it is on SQL Server, while Azure SQL Database resets the level
+        (dotnet/SqlClient#4330). SQL Server 2014 reset it until its CU6 (KB3025845).
+        """
         if self._run is not None:
             self._run.close()
         with self.busy:
             if not keep_transaction:
                 self.roll_back()
-                self.options = SessionOptions()
-            else:
-                kept = self.options.isolation
-                self.options = SessionOptions(isolation=kept)
+            self.options = self.login_options(self.options.isolation)
             self.drop_temporary_tables()
             self.forget_prepared()
             self.context.clear()
             self.context_info = None
-            self.release_application_locks(transaction_only=False)
+            self.release_application_locks(of_transaction=False)
             self.identity_insert = None
             self.base_frame = Frame()
             self.frame = self.base_frame
@@ -144,7 +144,7 @@ class EngineSession(SessionState):
         self.status = SessionStatus.CLOSED
         with contextlib.suppress(sqlite3.Error):
             self.roll_back()
-        self.release_application_locks(transaction_only=False)
+        self.release_application_locks(of_transaction=False)
         self.connection.close()
         self.engine.leave(self)
 

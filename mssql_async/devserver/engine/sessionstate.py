@@ -13,10 +13,13 @@ import itertools
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..errors import SqlError
-from ..protocols import LoginRequest, StatementHook
+from ..protocols import Isolation, LoginRequest, StatementHook
+from ..results import Environment, EnvironmentChange, Event
 from ..schema import Table
 from ..sqltypes import StorageValue
 from ..tsql import runtime
@@ -27,12 +30,12 @@ from .constraints import CHECK_FUNCTION, FOREIGN_KEY_FUNCTION, PendingViolations
 from .databases import Database
 from .frames import Frame
 from .identities import IdentityCounters
-from .instance import Instance, SessionStatus
+from .instance import Instance, SessionStatus, Wait
 from .locks import LockMode
 from .options import SessionOptions
 from .preparedstatements import PreparedStatement
 from .storage import quote
-from .transactions import Transaction
+from .transactions import TemporaryTables, Transaction
 
 _MOST_ATTACHED = 9
 _PROGRESS_STEPS = 2000
@@ -43,6 +46,10 @@ _BUDGET_TICKS = 3
 """Looks that a SELECT may live through on a thread that may not wait: well below a
 millisecond of native work. SQLite counts the operations of a prepared statement across
 its executions, so the first look may come at once."""
+
+
+Settings = tuple[SessionOptions, tuple[Database | None, int] | None, Database, TemporaryTables]
+"""What a scope puts back: see :meth:`SessionState.put_back`."""
 
 
 class SessionState:
@@ -66,10 +73,13 @@ class SessionState:
         self.closing = False
         self.login_database = database
         self.current_database = database
-        self.options = SessionOptions()
+        self.options = self.login_options()
         self.statement_hook: StatementHook | None = None
         self.command = ""
-        self.statement_command = ""
+        self.statement: type | None = None
+        """The type of the statement that runs, or ran last."""
+        self.wait: Wait | None = None
+        self.number_of_connection = uuid.uuid4()
         self._open_connection(host)
         self._start_interruptible()
         self.base_frame = Frame()
@@ -134,6 +144,51 @@ class SessionState:
     def deadlock_priority(self) -> int:
         return self.options.deadlock_priority
 
+    # --- settings
+
+    def login_options(self, isolation: Isolation = Isolation.READ_COMMITTED) -> SessionOptions:
+        """The settings after a login or a reset: LOGIN7 may name a language."""
+        options = SessionOptions(isolation=isolation)
+        with contextlib.suppress(SqlError):  # an unknown language: the server's default
+            if self.login.language:
+                options.set("LANGUAGE", self.login.language, 0)
+        return options
+
+    def change_isolation(self, isolation: Isolation) -> None:
+        self.options = replace(self.options, isolation=isolation)
+
+    def settings(self) -> Settings:
+        """What the end of a scope (sp_executesql, EXEC) compares and puts back."""
+        return (
+            self.options,
+            self.identity_insert,
+            self.current_database,
+            self.transaction.temporary,
+        )
+
+    def put_back(self, before: Settings) -> list[Event]:
+        """End a scope: SET options, IDENTITY_INSERT and the database are again what they
+        were, temporary tables made in it are gone. CONTEXT_INFO and the session context
+        are not of the scope.
+
+        Source: SQL Server documentation, "SET statements", "sp_executesql", "EXECUTE".
+        """
+        events: list[Event] = []
+        options, identity_insert, database, temporary = before
+        self.identity_insert = identity_insert
+        if self.options is not options:
+            if self.options.language != options.language:
+                change = (options.language, self.options.language)
+                events.append(EnvironmentChange(Environment.LANGUAGE, *change))
+            self.options = options
+        if self.current_database is not database and not database.dropped:
+            change = (database.name, self.current_database.name)
+            events.append(EnvironmentChange(Environment.DATABASE, *change))
+            self.use(database)
+        if self.transaction.temporary is not temporary:
+            self._drop_temporary_tables_since(temporary)
+        return events
+
     # --- databases and catalogs
 
     def find_database(self, name: str) -> Database | None:
@@ -188,13 +243,14 @@ class SessionState:
 
     def roll_back(self) -> None:
         self.transaction.rollback()
-        self.release_application_locks(transaction_only=True)
+        self.release_application_locks(of_transaction=True)
 
-    def release_application_locks(self, *, transaction_only: bool) -> None:
+    def release_application_locks(self, *, of_transaction: bool) -> None:
+        """Release those that the transaction owns, or those that the session does."""
         kept: list[tuple[tuple[str, str, str], LockMode, bool]] = []
-        for key, mode, of_transaction in self.application_locks:
-            if transaction_only and not of_transaction:
-                kept.append((key, mode, of_transaction))
+        for key, mode, transactional in self.application_locks:
+            if transactional != of_transaction:
+                kept.append((key, mode, transactional))
             else:
                 self.engine.locks.release(self, key, mode)
         self.application_locks = kept
@@ -210,6 +266,18 @@ class SessionState:
                 self.connection.execute(f"DROP TABLE temp.{quote(table.storage_name)}")
         self.transaction.forget_temporary_tables()
         self.live_table_variables.clear()
+
+    def _drop_temporary_tables_since(self, before: TemporaryTables) -> None:
+        """A temporary table made in sp_executesql or EXEC ends with it."""
+        known = {table.object_id for table in before.tables.values()}
+        kept = {}
+        for name, table in self.transaction.temporary.tables.items():
+            if table.object_id in known:
+                kept[name] = table
+            else:
+                self.connection.execute(f"DROP TABLE temp.{quote(table.storage_name)}")
+        if len(kept) != len(self.transaction.temporary.tables):
+            self.transaction.temporary = TemporaryTables(kept)
 
     def drop_table_variables(self, frame: Frame) -> None:
         for table in frame.tables.values():

@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 import itertools
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -79,6 +80,7 @@ class Transaction:
         self.name = ""
         self.descriptor = b""
         self.number = 0
+        self.began = 0.0
         self.temporary = TemporaryTables()
         self.catalogs: dict[Database, Catalog] = {}
         """Catalogs changed by this transaction, not yet visible to others."""
@@ -124,6 +126,7 @@ class Transaction:
         self.status = TransactionStatus.ACTIVE
         self.name = name
         self.number = next(_descriptors)
+        self.began = time.time()
         self.descriptor = self.number.to_bytes(8, "little")
         self._at_start = _Definitions(dict(self.catalogs), self.temporary)
         return self.descriptor
@@ -187,15 +190,16 @@ class Transaction:
         self._savepoints.append(_Savepoint(name, sqlite_name, self._definitions()))
 
     def has_savepoint(self, name: str) -> bool:
-        return any(savepoint.name.casefold() == name.casefold() for savepoint in self._savepoints)
+        return any(savepoint.name == name for savepoint in self._savepoints)
 
     def rollback_to(self, name: str) -> None:
         """ROLLBACK to the latest savepoint of that name, which stays. Locks stay too.
+        Names of savepoints and transactions heed case, whatever the collation.
 
         :raises SqlError: 6401 when there is none, 3931 when the transaction is doomed.
         """
         for position in reversed(range(len(self._savepoints))):
-            if self._savepoints[position].name.casefold() == name.casefold():
+            if self._savepoints[position].name == name:
                 break
         else:
             raise error(6401, name)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import NotSupportedByStandIn, error
-from ..sqltypes import SqlType
+from ..sqltypes import BINARY_KINDS, SqlType
 from . import types
 from .plan import Bind, LockIntent, Scope, SystemRowsBind, SystemView, VariableBind
 from .typed import Typed, quote
@@ -112,6 +112,8 @@ class Job:
 def _unpacked(position: int, of: SqlType) -> str:
     sql = f"json_extract(value, '$[{position}]')"
     wanted = types.collation(of)
+    if of.kind in BINARY_KINDS:
+        sql = f"ts_unhex({sql})"
     if types.affinity(of) == "REAL":
         sql = f"CAST({sql} AS REAL)"
     return sql if wanted is None else f"{sql} COLLATE {wanted.value}"

@@ -27,7 +27,7 @@ class VariableBind:
 @dataclass(frozen=True, slots=True)
 class SystemRowsBind:
     """Bind the rows of a system view as JSON: an array of arrays in the order of
-    :attr:`SystemView.columns` (``json_each`` unpacks it)."""
+    :attr:`SystemView.columns` (``json_each`` unpacks it), binary values as digits."""
 
     view: str
 

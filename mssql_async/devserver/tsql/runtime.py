@@ -332,6 +332,7 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_todatetimeoffset": (runtime_dates.to_offset, 2),
     "ts_at_time_zone": (runtime_dates.at_time_zone, 3),
     "ts_datetime_arithmetic": (runtime_dates.arithmetic, 3),
+    "ts_unhex": (bytes.fromhex, 1),
     "ts_isjson": (lambda text, kind: int(json_text.is_json(text, kind)), 2),
     "ts_json_value": (json_text.value, 2),
     "ts_json_query": (json_text.query, 2),

@@ -45,5 +45,4 @@ STATEMENTS = tuple(_DEFINITIONS)
 
 def define(execution: Execution, frame: Frame, statement: st.Statement) -> Iterator[Step]:
     """Run one definition statement."""
-    execution.session.statement_command = type(statement).__name__
     yield from _DEFINITIONS[type(statement)](execution, statement)

@@ -38,10 +38,10 @@ _PROCEDURES: dict[str, Procedure] = {
         server.sp_reconfigure,
         server.sp_set_session_context,
         server.sp_who,
+        server.sp_who2,
         server.dbcc_checkident,
     )
 }
-_PROCEDURES["sp_who2"] = server.sp_who
 _PROCEDURES["sp_datatype_info_100"] = odbccatalog.sp_datatype_info
 _PROCEDURES["sp_datatype_info_90"] = odbccatalog.sp_datatype_info
 _PROCEDURES["sp_columns_90"] = odbccatalog.sp_columns_100

@@ -14,8 +14,11 @@ from ...results import Message, ResultColumn
 from ...schema import Identity, ObjectName, Table
 from ...sqltypes import StorageValue
 from ...tsql.parser import parse_object_name
+from .. import clock
 from ..catalog import fold
+from ..commands import command_name
 from ..definitions.place import Place, sqlite_name
+from ..instance import SessionStatus, VisibleSession
 from ..steps import Step
 from ..storage import quote
 from .call import Argument, Call, sysname, text, whole
@@ -74,11 +77,8 @@ def sp_set_session_context(call: Call) -> Iterator[Step]:
 
 
 def sp_who(call: Call) -> Iterator[Step]:
-    engine = call.session.engine
-    wanted = text(call.arguments[0] if call.arguments else None)
     columns = (
-        ResultColumn("spid", sqltypes.SMALLINT),
-        ResultColumn("ecid", sqltypes.SMALLINT),
+        *(ResultColumn(name, sqltypes.SMALLINT) for name in ("spid", "ecid")),
         ResultColumn("status", sqltypes.nchar(30)),
         sysname("loginame"),
         ResultColumn("hostname", sqltypes.nchar(128)),
@@ -87,22 +87,83 @@ def sp_who(call: Call) -> Iterator[Step]:
         ResultColumn("cmd", sqltypes.nchar(26)),
         ResultColumn("request_id", sqltypes.INT),
     )
+    rows: list[tuple[StorageValue, ...]] = [
+        (
+            *(session.spid, 0, _status(call, session).ljust(30), session.login.user),
+            session.login.host_name.ljust(128)[:128],
+            str(call.session.engine.locks.blocker_of(session)).ljust(5),
+            session.database,
+            _command(session)[:26].ljust(26),
+            0,
+        )
+        for session in _chosen(call)
+    ]
+    yield from call.result(columns, rows)
+
+
+def sp_who2(call: Call) -> Iterator[Step]:
+    """Undocumented; its columns as SQL Server 2022 sends them."""
+    columns = (
+        ResultColumn("SPID", sqltypes.char(5)),
+        ResultColumn("Status", sqltypes.nvarchar(30)),
+        sysname("Login"),
+        sysname("HostName"),
+        ResultColumn("BlkBy", sqltypes.char(5)),
+        sysname("DBName"),
+        ResultColumn("Command", sqltypes.nvarchar(30)),
+        ResultColumn("CPUTime", sqltypes.varchar(30)),
+        ResultColumn("DiskIO", sqltypes.varchar(30)),
+        ResultColumn("LastBatch", sqltypes.varchar(20)),
+        sysname("ProgramName"),
+        ResultColumn("SPID", sqltypes.char(5)),
+        ResultColumn("REQUESTID", sqltypes.char(5)),
+    )
     rows: list[tuple[StorageValue, ...]] = []
-    for session in engine.sessions():
-        if wanted is not None and wanted not in (str(session.spid), session.login.user, "active"):
-            continue
-        status = session.status.value
+    for session in _chosen(call):
+        spid = str(session.spid).ljust(5)
+        blocker = call.session.engine.locks.blocker_of(session)
+        last = clock.at(session.last_request_start)
         rows.append(
             (
-                *(session.spid, 0, status.ljust(30), session.login.user),
-                session.login.host_name.ljust(128)[:128],
-                str(engine.locks.blocker_of(session)).ljust(5),
-                session.database,
-                ("AWAITING COMMAND" if status == "sleeping" else "SELECT").ljust(26),
-                0,
+                *(spid, _status(call, session), session.login.user),
+                session.login.host_name or "  .",
+                (str(blocker) if blocker else "  .").ljust(5),
+                *(session.database, _command(session), "0", "0"),
+                f"{last[5:7]}/{last[8:10]} {last[11:19]}",
+                *(session.login.program_name, spid, "0".ljust(5)),
             )
         )
     yield from call.result(columns, rows)
+
+
+def _chosen(call: Call) -> list[VisibleSession]:
+    """``@loginame``: a login, a session, or ACTIVE: those that run something.
+
+    :raises SqlError: 15007 for an unknown login.
+    """
+    engine = call.session.engine
+    wanted = text(call.bind("@loginame").get("@loginame"))
+    sessions = engine.sessions()
+    if wanted is None:
+        return sessions
+    if wanted.isdigit():
+        return [session for session in sessions if session.spid == int(wanted)]
+    if fold(wanted) == "active":
+        return [s for s in sessions if s.status is SessionStatus.RUNNING]
+    if fold(wanted) not in map(fold, engine.config.logins):
+        raise SqlError(15007, f"'{wanted}' is not a valid login or you do not have permission.", 16)
+    return [session for session in sessions if fold(session.login.user) == fold(wanted)]
+
+
+def _status(call: Call, session: VisibleSession) -> str:
+    waits = session.wait is not None or call.session.engine.locks.is_waiting(session)
+    return "suspended" if waits else session.status.value
+
+
+def _command(session: VisibleSession) -> str:
+    if session.status is SessionStatus.SLEEPING:
+        return "AWAITING COMMAND"
+    return command_name(session.statement)
 
 
 # --- DBCC CHECKIDENT ---------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterator
 
-from ...errors import error
+from ...errors import SqlError, error
 from ...results import Command
 from ...tsql import statements as st
 from .. import formatting
 from ..frames import Frame
+from ..instance import Wait
 from ..interpreter import Interpreter
 from ..locks import Interrupted
 from ..steps import Step
@@ -25,13 +27,20 @@ def wait_for(interpreter: Interpreter, frame: Frame, statement: st.WaitFor) -> I
         ).total_seconds()
         seconds = (seconds - passed) % 86400
     yield from interpreter.execution.may_wait()
-    if interpreter.session.interrupted.wait(seconds):
-        raise Interrupted
+    session = interpreter.session
+    session.wait = Wait("WAITFOR", time.time())
+    try:
+        if session.interrupted.wait(seconds):
+            raise Interrupted
+    finally:
+        session.wait = None
     yield interpreter.execution.done(Command.OTHER)
 
 
 def kill(interpreter: Interpreter, frame: Frame, statement: st.Kill) -> Iterator[Step]:
     session = interpreter.session
+    if session.transaction.is_open:
+        raise SqlError(6115, "KILL command cannot be used inside user transactions.")
     if statement.session_id == session.spid:
         raise error(6104)
     victim = session.engine.session_by_id(statement.session_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ...errors import error, message_text
 from ...results import Command, Done, Environment, EnvironmentChange, Message
@@ -36,7 +37,9 @@ def set_option(interpreter: Interpreter, frame: Frame, statement: st.SetOption) 
         value = statement.value
         if value.startswith("@"):
             value = str(frame.values.get(value.casefold()))
-        session.options.set(statement.name, value, statement.line)
+        changed = replace(session.options)
+        changed.set(statement.name, value, statement.line)
+        session.options = changed
     if session.options.language != old:
         new = session.options.language
         yield EnvironmentChange(Environment.LANGUAGE, new, old)
@@ -45,7 +48,7 @@ def set_option(interpreter: Interpreter, frame: Frame, statement: st.SetOption) 
 
 
 def isolation(interpreter: Interpreter, frame: Frame, statement: st.SetIsolation) -> Iterator[Step]:
-    interpreter.session.options.isolation = statement.level
+    interpreter.session.change_isolation(statement.level)
     yield Done(Command.SET)
 
 

@@ -14,6 +14,7 @@ from ..steps import Step
 def begin_transaction(
     interpreter: Interpreter, frame: Frame, statement: st.BeginTransaction
 ) -> Iterator[Step]:
+    yield from interpreter.execution.begin_implicitly()
     yield from interpreter.execution.begin(statement.name)
     yield interpreter.execution.done(Command.BEGIN_TRANSACTION)
 

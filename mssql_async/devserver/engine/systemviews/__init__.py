@@ -11,10 +11,10 @@ from __future__ import annotations
 from ...tsql.plan import SystemView
 from ..catalog import fold
 from ..sessionstate import SessionState
-from . import catalogviews, informationschema, stateviews
+from . import catalogviews, informationschema, sessionviews, stateviews
 from .definition import VIEWS, Context, rows_as_json
 
-_MODULES = (catalogviews, informationschema, stateviews)
+_MODULES = (catalogviews, informationschema, stateviews, sessionviews)
 _FIRST_SYSTEM_OBJECT_ID = -103
 
 

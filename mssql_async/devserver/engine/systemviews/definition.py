@@ -25,6 +25,7 @@ _TYPES: dict[str, SqlType] = {
     "char1": sqltypes.char(1),
     "char2": sqltypes.char(2),
     "varchar": sqltypes.varchar(30),
+    "varchar48": sqltypes.varchar(48),
     "nvarchar60": sqltypes.nvarchar(60),
     "nvarchar128": sqltypes.nvarchar(128),
     "nvarchar256": sqltypes.nvarchar(256),
@@ -94,7 +95,7 @@ def rows_as_json(definition: ViewDefinition, context: Context) -> str:
     for row in rows:
         if len(row) != width:
             raise AssertionError(f"{key}: a row of {len(row)} values for {width} columns")
-    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), default=bytes.hex)
     if definition.of_catalog:
         context.catalog.derived[key] = text
     return text

@@ -1,14 +1,11 @@
-"""Views of the engine's state: databases, configuration, sessions, locks."""
+"""Views of the server: databases, configuration, principals, time zones."""
 
 from __future__ import annotations
 
 import datetime
-import os
 import zoneinfo
 from collections.abc import Iterator
-from typing import cast
 
-from .. import clock
 from .definition import Context, Row, system_view
 
 _TIME_ZONES = {
@@ -92,151 +89,6 @@ def _time_zone_info(context: Context) -> Iterator[Row]:
         sign = "-" if minutes < 0 else "+"
         offset = f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
         yield (name, offset, int(bool(local.dst())))
-
-
-@system_view(
-    "sys.dm_exec_sessions",
-    "session_id smallint, login_time datetime, host_name nvarchar128, program_name nvarchar128, "
-    "host_process_id int, client_interface_name nvarchar128, login_name nvarchar128, "
-    "status varchar, context_info varbinary, cpu_time int, memory_usage int, "
-    "total_elapsed_time int, last_request_start_time datetime, "
-    "last_request_end_time datetime, reads bigint, writes bigint, logical_reads bigint, "
-    "is_user_process bit, text_size int, language nvarchar128, date_format nvarchar60, "
-    "date_first smallint, quoted_identifier bit, arithabort bit, ansi_nulls bit, "
-    "transaction_isolation_level smallint, lock_timeout int, deadlock_priority int, "
-    "row_count bigint, prev_error int, original_login_name nvarchar128, database_id smallint, "
-    "open_transaction_count int",
-    of_catalog=False,
-)
-def _sessions(context: Context) -> Iterator[Row]:
-    for session in context.session.engine.sessions():
-        login, options = session.login, session.options
-        yield (
-            *(session.spid, session.login_time, login.host_name, login.program_name),
-            *(login.host_process_id, login.client_library, login.user),
-            *(session.status.value, None, 0, 0, 0),
-            *(clock.at(session.last_request_start), clock.at(session.last_request_end)),
-            *(0, 0, 0, 1),
-            *(options.text_size, options.language, options.date_format, options.date_first),
-            *(1, int(options.arithmetic_abort), 1, int(options.isolation)),
-            *(options.lock_timeout, options.deadlock_priority, session.row_count),
-            *(session.last_error, login.user, session.current_database.database_id),
-            session.transaction.depth,
-        )
-
-
-@system_view(
-    "sys.dm_os_sys_info",
-    "cpu_count int, hyperthread_ratio int, physical_memory_kb bigint, "
-    "sqlserver_start_time datetime",
-    of_catalog=False,
-)
-def _system_information(context: Context) -> Iterator[Row]:
-    yield (os.cpu_count() or 1, 1, 8 * 1024 * 1024, context.session.engine.started)
-
-
-@system_view(
-    "sys.dm_exec_connections",
-    "session_id int, most_recent_session_id int, connect_time datetime, "
-    "net_transport nvarchar60, protocol_type nvarchar60, encrypt_option nvarchar60, "
-    "auth_scheme nvarchar60, client_net_address varchar, client_tcp_port int, "
-    "local_net_address varchar, local_tcp_port int, connection_id guid, net_packet_size int",
-    of_catalog=False,
-)
-def _connections(context: Context) -> Iterator[Row]:
-    for session in context.session.engine.sessions():
-        yield (
-            *(session.spid, session.spid, session.login_time, "TCP", "TSQL", "FALSE", "SQL"),
-            *(session.login.client_address, None, "127.0.0.1", None, None),
-            session.login.packet_size,
-        )
-
-
-@system_view(
-    "sys.dm_exec_requests",
-    "session_id smallint, request_id int, start_time datetime, status nvarchar60, "
-    "command nvarchar60, database_id smallint, user_id int, blocking_session_id smallint, "
-    "wait_type nvarchar60, wait_time int, open_transaction_count int, percent_complete int, "
-    "transaction_id bigint, transaction_isolation_level smallint, lock_timeout int",
-    of_catalog=False,
-)
-def _requests(context: Context) -> Iterator[Row]:
-    engine = context.session.engine
-    for session in engine.sessions():
-        if session.status.value != "running":
-            continue
-        blocker = engine.locks.blocker_of(session)
-        yield (
-            *(session.spid, 0, clock.at(session.last_request_start)),
-            "suspended" if blocker else "running",
-            *(session.statement_command or "SELECT", session.current_database.database_id, 1),
-            *(blocker, "LCK_M_X" if blocker else None, 0),
-            *(session.transaction.depth, 0, session.transaction.number),
-            *(int(session.options.isolation), session.options.lock_timeout),
-        )
-
-
-@system_view(
-    "sys.dm_tran_session_transactions",
-    "session_id int, transaction_id bigint, transaction_descriptor varbinary, "
-    "enlist_count int, is_user_transaction bit, is_local bit, is_enlisted bit, is_bound bit, "
-    "open_transaction_count int",
-    of_catalog=False,
-)
-def _session_transactions(context: Context) -> Iterator[Row]:
-    for session in context.session.engine.sessions():
-        if session.transaction.is_open:
-            yield (
-                *(session.spid, session.transaction.number, None, 0, 1, 1, 0, 0),
-                session.transaction.depth,
-            )
-
-
-@system_view(
-    "sys.dm_tran_active_transactions",
-    "transaction_id bigint, name nvarchar60, transaction_type int, transaction_state int",
-    of_catalog=False,
-)
-def _active_transactions(context: Context) -> Iterator[Row]:
-    for session in context.session.engine.sessions():
-        if session.transaction.is_open:
-            name = session.transaction.name or "user_transaction"
-            yield (session.transaction.number, name, 1, 2)
-
-
-@system_view(
-    "sys.dm_tran_locks",
-    "resource_type nvarchar60, resource_subtype nvarchar60, resource_database_id int, "
-    "resource_description nvarchar256, resource_associated_entity_id bigint, "
-    "request_mode nvarchar60, request_type nvarchar60, request_status nvarchar60, "
-    "request_session_id int, request_owner_type nvarchar60",
-    of_catalog=False,
-)
-def _locks(context: Context) -> Iterator[Row]:
-    engine = context.session.engine
-    by_schema = {database.schema_name: database.database_id for database in engine.databases}
-    modes = {
-        "Exclusive": "X",
-        "Shared": "S",
-        "Update": "U",
-        "IntentShared": "IS",
-        "IntentExclusive": "IX",
-    }
-    for lock in engine.locks.snapshot():
-        key = cast("tuple[str, ...]", lock.key)
-        application = key[0] == "application"
-        yield (
-            "APPLICATION" if application else "DATABASE",
-            "",
-            by_schema.get(str(key[1])),
-            str(key[-1]) if application else "",
-            0,
-            modes[lock.mode.value],
-            "LOCK",
-            "GRANT" if lock.granted else "WAIT",
-            lock.spid,
-            "TRANSACTION",
-        )
 
 
 @system_view(
