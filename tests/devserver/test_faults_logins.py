@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mssql_async.devserver import DevServer
+from mssql_async.devserver.engine import clock as engine_clock
 from mssql_async.devserver.faults import CONTROL_PROGRAM, FaultState, Kind
 from mssql_async.devserver.tds.packets import PacketType
 
@@ -101,13 +102,14 @@ class TestFailOver:
         assert after == [("mssql-async-devserver-2", "mssql-async-devserver-2", "app")]
         assert fault.state is FaultState.ENDED
 
-    def test_the_start_time_is_another(self, faulty: DevServer) -> None:
-        started = "SELECT sqlserver_start_time FROM sys.dm_os_sys_info"
-        with RawClient(faulty.port) as client:
-            before = rows(client.batch(started))
+    def test_the_start_time_is_another(
+        self, faulty: DevServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine_clock, "now", lambda: "2100-01-01 00:00:00.0000000")
         faulty.faults.fail_over()
         with RawClient(faulty.port) as client:
-            assert rows(client.batch(started)) > before
+            started = rows(client.batch("SELECT sqlserver_start_time FROM sys.dm_os_sys_info"))
+        assert started == [("2100-01-01 00:00:00.0000000",)]
 
     def test_logins_are_refused_while_it_is_down(self, faulty: DevServer, clock: Clock) -> None:
         fault = faulty.faults.fail_over(down_for=3)

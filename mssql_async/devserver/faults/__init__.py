@@ -4,7 +4,8 @@ See ``docs/faults.md``. :class:`Faults` is what ``DevServer.faults`` is.
 """
 
 from .fault import Drop, Fault, FaultEvent, FaultState, Kind
-from .registry import CONTROL_PROGRAM, Clock, Faults, FaultStage, FaultTarget, Verdict
+from .interfaces import Clock, FaultStage, FaultTarget, Verdict
+from .registry import CONTROL_PROGRAM, Faults
 from .selectors import Pattern, Sessions
 
 __all__ = [

@@ -7,162 +7,27 @@ lasts for a while is over when the next one who asks reads the clock.
 
 from __future__ import annotations
 
-import enum
 import itertools
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
 from ..errors import SqlError, error
 from ..protocols import LoginRequest
 from ..tds.counters import SessionInfo
 from .fault import Drop, Fault, FaultEvent, Kind
+from .interfaces import Clock, FaultStage, FaultTarget, Verdict
 from .refusals import refusal
+from .rules import ChaosRule, DelayRule, RefusalRule, Rules, StatementRule
 from .selectors import Pattern, Sessions, compile_pattern, pattern_text
-
-Clock = Callable[[], float]
 
 CONTROL_PROGRAM = "mssql_async devserver fault"
 """Program name of the command line that orders faults: its own logins are not refused."""
 _REMEMBERED = 10_000
 """Events in the history, and faults in the list, before the oldest are forgotten."""
-
-
-class FaultTarget(Protocol):
-    """A client's connection, as far as faults know. Called on the event loop, except
-    :attr:`session_info`."""
-
-    @property
-    def session_info(self) -> SessionInfo | None: ...
-
-    def drop(self, how: Drop, announce: Callable[[], None]) -> None:
-        """Hang up in this way; ``announce`` is called just before, so that whoever sees the
-        connection end also finds it in the history."""
-
-    def disarm(self) -> None:
-        """Take a ``MID_REPLY`` back that has not happened."""
-
-    def close_after_reply(self) -> None:
-        """Hang up when the running request is answered."""
-
-    def freeze(self) -> None: ...
-
-    def thaw(self) -> None: ...
-
-    def set_delay(self, seconds: float, on_delay: Callable[[], None]) -> None: ...
-
-
-class FaultStage(Protocol):
-    """The server, as far as faults know. Callable from any thread."""
-
-    def targets(self) -> Sequence[FaultTarget]:
-        """Every connection, also those not logged in yet."""
-
-    def on_loop(self, work: Callable[[], None]) -> None:
-        """Do something on the event loop and wait for it: at once on its own thread."""
-
-    def soon_on_loop(self, work: Callable[[], None]) -> None:
-        """Do something on the event loop: at once on its own thread, else as soon as it
-        can, and before anything that is handed to it later."""
-
-    def wait_closed(self, targets: Sequence[FaultTarget]) -> None:
-        """Wait until these connections have ended and their sessions are closed. Does
-        nothing on the event loop's own thread."""
-
-    def renew_instance(self, *, read_only: bool) -> str:
-        """Become another instance: name, start time, and whether the user databases can
-        be written to. Gives the new name."""
-
-    def make_writable(self) -> None:
-        """User databases can be written to again."""
-
-    @property
-    def instance_name(self) -> str: ...
-
-
-class Verdict(enum.Enum):
-    """What a statement has to expect, apart from an error."""
-
-    CUT_OFF = "cut off"
-    """Its connection is being dropped: it must not run, and nobody hears why."""
-
-
-@dataclass(slots=True, eq=False)
-class _StatementRule:
-    """Hits the ``nth`` statement that fits, and the ones after it up to ``times``."""
-
-    fault: Fault
-    matches: Callable[[str], bool]
-    sessions: Sessions
-    nth: int
-    times: int | None
-    error: Callable[[SessionInfo], SqlError] | None = None
-    drop: Drop | None = None
-    seen: int = 0
-
-    def hits(self, info: SessionInfo, text: str) -> bool:
-        if not self.matches(text) or not self.sessions.matches(info):
-            return False
-        self.seen += 1
-        if self.seen < self.nth:
-            return False
-        if self.times is not None and self.seen + 1 >= self.nth + self.times:
-            self.fault.exhausted = True
-        return True
-
-
-@dataclass(slots=True, eq=False)
-class _Chaos:
-    fault: Fault
-    random: random.Random
-    sessions: Sessions
-    every: int
-    times: int | None
-    how: tuple[Drop, ...]
-    seen: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Refusal:
-    """``error`` of ``None`` refuses the connection itself, before any login."""
-
-    fault: Fault
-    error: int | None
-    text: str | None
-    until: float | None
-    times: int | None
-    user: str | None
-    database: str | None
-
-    def fits(self, login: LoginRequest) -> bool:
-        return (self.user is None or self.user.casefold() == login.user.casefold()) and (
-            self.database is None or self.database.casefold() == login.database.casefold()
-        )
-
-
-@dataclass(slots=True, eq=False)
-class _Delay:
-    fault: Fault
-    seconds: float
-    sessions: Sessions
-
-
-@dataclass(slots=True)
-class _Rules:
-    """What is in force, by where it is asked for."""
-
-    statements: list[_StatementRule] = field(default_factory=list)
-    chaos: list[_Chaos] = field(default_factory=list)
-    refusals: list[_Refusal] = field(default_factory=list)
-    delays: list[_Delay] = field(default_factory=list)
-    frozen: dict[Fault, list[FaultTarget]] = field(default_factory=dict)
-    cuts: dict[Fault, list[FaultTarget]] = field(default_factory=dict)
-    """Whose next reply is to be cut short."""
 
 
 class Faults:
@@ -178,7 +43,7 @@ class Faults:
         self._numbers = itertools.count(1)
         self._faults: deque[Fault] = deque(maxlen=_REMEMBERED)
         self._history: deque[FaultEvent] = deque(maxlen=_REMEMBERED)
-        self._rules = _Rules()
+        self._rules = Rules()
         self._read_only: Fault | None = None
 
     def __repr__(self) -> str:
@@ -308,7 +173,7 @@ class Faults:
         chosen = sessions or Sessions.all()
         fault = self._new(Kind.DELAY, f"{chosen} by {seconds:g} s")
         with self._changed:
-            self._rules.delays.append(_Delay(fault, seconds, chosen))
+            self._rules.delays.append(DelayRule(fault, seconds, chosen))
         self._stage.on_loop(self._spread_delays)
         return fault
 
@@ -362,7 +227,7 @@ class Faults:
         fault.until = self._end(for_seconds)
         with self._changed:
             self._rules.refusals.append(
-                _Refusal(fault, error_number, text, fault.until, times, user, database)
+                RefusalRule(fault, error_number, text, fault.until, times, user, database)
             )
         return fault
 
@@ -397,7 +262,7 @@ class Faults:
                 previous.exhausted = True
             if not read_only:
                 fault.until = until
-            self._rules.refusals.append(_Refusal(fault, answer, None, until, None, None, None))
+            self._rules.refusals.append(RefusalRule(fault, answer, None, until, None, None, None))
         everybody = list(self._stage.targets())
 
         def strike() -> None:
@@ -450,7 +315,7 @@ class Faults:
                 text=rule.text,
             )
 
-    def _refusal_for(self, login: LoginRequest | None) -> _Refusal | None:
+    def _refusal_for(self, login: LoginRequest | None) -> RefusalRule | None:
         """The first rule for a login, or, without one, for a connection."""
         if not self._rules.refusals:
             return None
@@ -532,7 +397,7 @@ class Faults:
         fault = self._new(Kind.CHAOS, f"{chosen}, seed {seed}, every {every} statements")
         with self._changed:
             self._rules.chaos.append(
-                _Chaos(fault, random.Random(seed), chosen, every, times, tuple(how))  # noqa: S311
+                ChaosRule(fault, random.Random(seed), chosen, every, times, tuple(how))  # noqa: S311
             )
         return fault
 
@@ -562,7 +427,7 @@ class Faults:
         return failure or self._carry_out(drops, target)
 
     def _disturb(
-        self, chaos: _Chaos, info: SessionInfo
+        self, chaos: ChaosRule, info: SessionInfo
     ) -> list[tuple[Fault, FaultTarget, SessionInfo, Drop]]:
         if not chaos.sessions.matches(info):
             return []
@@ -602,7 +467,7 @@ class Faults:
     ) -> Fault:
         if nth < 1 or (times is not None and times < 1):
             raise ValueError("Statements are counted from 1: nth and times must be 1 or more.")
-        rule = _StatementRule(
+        rule = StatementRule(
             fault, compile_pattern(pattern), sessions or Sessions.all(), nth, times, error, drop
         )
         with self._changed:
