@@ -361,9 +361,8 @@ class TdsConnection:
             return Encryption.OFF
         # Where only the login is encrypted, Microsoft's clients encrypt its first packet
         # only: the end of a long access token would travel in clear.
-        return (
-            Encryption.ON if tls.required or prelogin.federated_authentication else Encryption.OFF
-        )
+        token = prelogin.federated_authentication and prelogin.encryption is Encryption.OFF
+        return Encryption.ON if tls.required or token else Encryption.OFF
 
     async def _begin_strict_tls(self) -> bool:
         """TDS 8.0: TLS before anything else; says whether the client wants that."""

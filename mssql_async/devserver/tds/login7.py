@@ -115,9 +115,11 @@ def parse_login7(body: bytes, client_address: str = "") -> Login:
     ) = _FIXED.unpack_from(body)
     if length != len(body):
         raise ProtocolError(f"LOGIN7 says {length} bytes and has {len(body)}")
+    version = TdsVersion.negotiate(tds_version)
     fields = _Layout(body)
     features = _Features()
-    if flags3 & _EXTENSION:
+    # Older clients set the bit without meaning it: it is defined since TDS 7.4.
+    if flags3 & _EXTENSION and version in (TdsVersion.V7_4, TdsVersion.V8_0):
         features = _parse_extension(body, fields.raw(_SLOTS + 20))
     request = LoginRequest(
         user=fields.text(_SLOTS + 4),
@@ -136,7 +138,7 @@ def parse_login7(body: bytes, client_address: str = "") -> Login:
     return Login(
         request,
         tds_version,
-        TdsVersion.negotiate(tds_version),
+        version,
         packet_size=request.packet_size,
         integrated_security=bool(flags2 & _INTEGRATED_SECURITY),
         changes_password=bool(flags3 & _CHANGE_PASSWORD),
