@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import zoneinfo
 from collections.abc import Iterator
 
@@ -71,6 +72,16 @@ def _configurations(context: Context) -> Iterator[Row]:
             *(setting.number, setting.name, setting.value, setting.lowest, setting.highest),
             *(setting.value_in_use, setting.name, 1, int(setting.advanced)),
         )
+
+
+@system_view(
+    "sys.dm_os_sys_info",
+    "cpu_count int, hyperthread_ratio int, physical_memory_kb bigint, "
+    "sqlserver_start_time datetime",
+    of_catalog=False,
+)
+def _system_information(context: Context) -> Iterator[Row]:
+    yield (os.cpu_count() or 1, 1, 8 * 1024 * 1024, context.session.engine.started)
 
 
 @system_view(
