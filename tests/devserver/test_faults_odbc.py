@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from pathlib import Path
 
 import pyodbc
 import pytest
@@ -191,4 +192,46 @@ class TestStatements:
         kind, state, text = failure_of(lambda: connection.execute("INSERT INTO t VALUES (1)"))
         assert (kind, state) == ("ProgrammingError", "25000")
         assert 'Failed to update database "app" because the database is read-only. (3906)' in text
+        connection.close()
+
+
+@pytest.mark.parametrize("encrypt", ["no", "yes", "strict"])
+class TestBehindTls:
+    """Faults act below the encryption: they neither see nor disturb it."""
+
+    def connect(self, faulty: DevServer, encrypt: str, folder: Path) -> pyodbc.Connection:
+        trusted = folder / "server.pem"
+        trusted.write_text(faulty.certificate_pem or "")
+        # Strict takes no trust without proof.
+        trust = {"ServerCertificate": str(trusted)} if encrypt == "strict" else {}
+        return connect(faulty, Encrypt=encrypt, TrustServerCertificate="yes", **trust)
+
+    @pytest.mark.parametrize("how", list(Drop))
+    def test_drops_are_link_failures(
+        self, faulty: DevServer, tmp_path: Path, encrypt: str, how: Drop
+    ) -> None:
+        connection = self.connect(faulty, encrypt, tmp_path)
+        assert connection.execute("SELECT 1").fetchval() == 1
+        fault = faulty.faults.drop(how)
+        assert failure_of(lambda: connection.execute("SELECT 1"))[:2] == (
+            "OperationalError",
+            "08S01",
+        )
+        assert fault.fired == 1
+
+    def test_what_was_held_back_is_read_afterwards(
+        self, faulty: DevServer, tmp_path: Path, encrypt: str
+    ) -> None:
+        with faulty.faults.delay(0.01):
+            connection = self.connect(faulty, encrypt, tmp_path)
+            fault = faulty.faults.freeze()
+            answer: list[object] = []
+            thread = threading.Thread(
+                target=lambda: answer.append(connection.execute("SELECT 1").fetchval())
+            )
+            thread.start()
+            fault.cancel()
+            thread.join()
+        assert answer == [1]
+        assert connection.execute("SELECT 2").fetchval() == 2
         connection.close()
