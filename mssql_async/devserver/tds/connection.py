@@ -574,11 +574,16 @@ class TdsConnection:
                 reply.end_batch()
         if self._hung_up:
             return
-        if self.state is State.ATTENTION:
+        interrupted = self.state is State.ATTENTION
+        if interrupted:
             reply.end_interrupted()
         self._transaction = reply.transaction
         self._close_after_reply |= reply.fatal
         self._end_message()
+        if interrupted:
+            # A message of its own, as SQL Server sends it and some clients require.
+            reply.acknowledge_attention()
+            self._end_message()
 
     async def _execute(self, start: Callable[[], Run], reply: Reply) -> bool:
         """Run one request to its end; ``False`` when the client did not let it.

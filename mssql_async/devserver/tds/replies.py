@@ -93,7 +93,8 @@ class Reply:
         self._tokens.done(Token.DONE_PROCEDURE, status, Command.EXECUTE)
 
     def end_interrupted(self) -> None:
-        """The request was cut short: a failed DONE, then the attention's acknowledgement.
+        """The request was cut short: a failed DONE ends its reply, and the attention's
+        acknowledgement follows as another.
 
         MS-TDS (4.19.2) leaves the first one to the server; without it Microsoft's driver
         takes a cancelled statement for one that succeeded.
@@ -101,10 +102,9 @@ class Reply:
         if self._held is not None:
             self._release(_MORE)
         self._tokens.done(Token.DONE, self._status(failed=True))
-        self.acknowledge_attention()
 
     def acknowledge_attention(self) -> None:
-        """DONE with the attention bit, the last token of its reply (2.2.1.7)."""
+        """DONE with the attention bit, the only token of its reply (2.2.1.7)."""
         self._tokens.done(Token.DONE, self._status(failed=False) | _ATTENTION)
 
     def reset_acknowledged(self) -> None:

@@ -30,6 +30,7 @@ PROCEDURES = {
     15: "sp_unprepare",
 }
 
+_BULK_LOAD = "INSERT BULK"
 _BY_PROC_ID = 0xFFFF
 _NEXT_CALL = frozenset({0x80, 0xFF})
 _NEXT_CALL_NOT_EXECUTED = 0xFE
@@ -107,7 +108,11 @@ def parse_request(message: ClientMessage) -> Request:
     transaction = _read_headers(source)
     match message.type:
         case PacketType.SQL_BATCH:
-            return BatchRequest(decode_utf16(source.rest()), transaction)
+            sql = decode_utf16(source.rest())
+            if sql[:40].lstrip()[:11].upper() == _BULK_LOAD:
+                # No T-SQL, but how clients announce a bulk load (2.2.6.1).
+                raise NotSupportedByStandIn(_BULK_LOAD)
+            return BatchRequest(sql, transaction)
         case PacketType.RPC:
             return CallRequest(_read_calls(source), transaction)
         case PacketType.TRANSACTION_MANAGER:
