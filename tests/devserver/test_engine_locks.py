@@ -104,6 +104,28 @@ class TestVisibility:
         one.run("UPDATE t SET n = n + 1; COMMIT")
         assert other.value("SELECT SUM(n) FROM t") == 2
 
+    def test_a_snapshot_in_conflict_loses_its_transaction(self, one: Door, other: Door) -> None:
+        one.run("SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRAN; SELECT * FROM t")
+        other.run("UPDATE t SET n = 5 WHERE id = 1")
+        assert one.value("SELECT n FROM t WHERE id = 1") == 0
+        assert numbers(one.attempt("UPDATE t SET n = n + 1 WHERE id = 1")) == [3960]
+        assert one.value("SELECT @@TRANCOUNT") == 0
+        assert one.value("SELECT n FROM t WHERE id = 1") == 5
+
+    def test_repeatable_reads_repeat(self, one: Door, other: Door) -> None:
+        one.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; BEGIN TRAN; SELECT * FROM t")
+        other.run("SET LOCK_TIMEOUT 0")
+        assert numbers(other.attempt("UPDATE t SET n = 5")) == [1222]
+        assert one.rows("SELECT n FROM t") == [(0,), (0,)]
+        one.run("COMMIT")
+        other.run("UPDATE t SET n = 5")
+
+    def test_read_uncommitted_sees_committed_rows_only(self, one: Door, other: Door) -> None:
+        """A known difference: there are no dirty reads, NOLOCK or not."""
+        one.run("BEGIN TRAN; UPDATE t SET n = 9")
+        other.run("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+        assert other.rows("SELECT n FROM t WITH (NOLOCK)") == [(0,), (0,)]
+
     def test_serializable_reads_keep_writers_out(self, one: Door, other: Door) -> None:
         one.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN TRAN; SELECT COUNT(*) FROM t")
         waiting = Background(other, "INSERT t VALUES (3, 0)").until_it_waits()
@@ -137,6 +159,43 @@ class TestWaiting:
         other.run("SET LOCK_TIMEOUT 20; BEGIN TRAN")
         assert other.error("UPDATE t SET n = 2").number == 1222
         assert other.value("SELECT @@TRANCOUNT") == 1
+
+    def test_a_lock_timeout_of_zero_waits_not_at_all(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 1")
+        other.run("SET LOCK_TIMEOUT 0; BEGIN TRAN")
+        started = time.monotonic()
+        outcome = other.attempt("UPDATE t SET n = 2")
+        assert numbers(outcome) == [1222]
+        assert time.monotonic() - started < 0.5
+        assert other.value("SELECT @@TRANCOUNT") == 1
+        assert other.value("SELECT n FROM t WHERE id = 1") == 0, "readers do not wait"
+        other.run("COMMIT")
+
+    def test_who_has_written_elsewhere_waits_with_reads_too(self, one: Door, other: Door) -> None:
+        """A known difference: SQLite would freeze what such a transaction sees."""
+        one.run("BEGIN TRAN; UPDATE t SET n = 1")
+        other.run("SET LOCK_TIMEOUT 0; BEGIN TRAN; INSERT second.dbo.u VALUES (7)")
+        assert numbers(other.attempt("SELECT n FROM t")) == [1222]
+        other.run("ROLLBACK")
+
+    def test_writers_of_different_rows_wait_too(self, one: Door, other: Door) -> None:
+        """The known difference: SQL Server would lock the rows, the stand-in the database."""
+        one.run("BEGIN TRAN; UPDATE t SET n = 1 WHERE id = 1")
+        waiting = Background(other, "UPDATE t SET n = 1 WHERE id = 2").until_it_waits()
+        one.run("COMMIT")
+        assert waiting.result().counts == [1]
+
+    def test_1222_can_be_caught_and_xact_abort_heeds_it(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 1")
+        other.run("SET LOCK_TIMEOUT 0")
+        assert (
+            other.run(
+                "BEGIN TRY UPDATE t SET n = 2 END TRY BEGIN CATCH SELECT ERROR_NUMBER() END CATCH"
+            ).value
+            == 1222
+        )
+        assert numbers(other.attempt("SET XACT_ABORT ON; BEGIN TRAN; DELETE t")) == [1222]
+        assert other.value("SELECT @@TRANCOUNT") == 0
 
     def test_hints_of_select_for_update(self, one: Door, other: Door) -> None:
         one.run("BEGIN TRAN; SELECT * FROM t WITH (UPDLOCK, ROWLOCK) WHERE id = 1")
@@ -201,6 +260,29 @@ class TestDeadlocks:
         assert other.value(take) == -3
         other.run("ROLLBACK")
         assert waiting.result().counts == [2]
+
+    def test_the_victim_may_try_again(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE app.dbo.t SET n = 1")
+        other.run("BEGIN TRAN; INSERT second.dbo.u VALUES (2)")
+        waiting = Background(one, "INSERT second.dbo.u VALUES (3)").until_it_waits()
+        assert numbers(other.attempt("UPDATE app.dbo.t SET n = 2")) == [1205]
+        waiting.result()
+        one.run("COMMIT")
+        other.run("BEGIN TRAN; INSERT second.dbo.u VALUES (2); UPDATE app.dbo.t SET n = 2; COMMIT")
+        assert other.rows("SELECT n FROM app.dbo.t") == [(2,), (2,)]
+
+    def test_catch_finds_the_transaction_of_a_victim_doomed(self, one: Door, other: Door) -> None:
+        """ "TRY...CATCH": the transaction "enters an uncommittable state"."""
+        one.run("BEGIN TRAN; UPDATE app.dbo.t SET n = 1")
+        other.run("BEGIN TRAN; INSERT second.dbo.u VALUES (2)")
+        waiting = Background(one, "INSERT second.dbo.u VALUES (3)").until_it_waits()
+        outcome = other.run(
+            "BEGIN TRY UPDATE app.dbo.t SET n = 2 END TRY BEGIN CATCH "
+            "SELECT ERROR_NUMBER(), XACT_STATE(); IF XACT_STATE() = -1 ROLLBACK END CATCH"
+        )
+        assert outcome.rows == [(1205, -1)]
+        waiting.result()
+        one.run("COMMIT")
 
 
 class TestApplicationLocks:

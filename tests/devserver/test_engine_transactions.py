@@ -100,6 +100,32 @@ class TestSavepoints:
         door.run("INSERT t VALUES (4); ROLLBACK TRAN s; COMMIT")
         assert values(door) == [1, 2]
 
+    def test_names_heed_case(self, door: Door) -> None:
+        """ "SAVE TRANSACTION": savepoint names are "always case sensitive"."""
+        door.run("BEGIN TRAN Outer_; SAVE TRAN s")
+        assert door.error("ROLLBACK TRAN S").number == 6401
+        assert door.error("ROLLBACK TRAN outer_").number == 6401
+        door.run("ROLLBACK TRAN Outer_")
+        assert door.value("SELECT @@TRANCOUNT") == 0
+
+    def test_the_name_of_an_inner_transaction_is_nobodys(self, door: Door) -> None:
+        door.run("BEGIN TRAN a; BEGIN TRAN b")
+        assert door.error("ROLLBACK TRAN b").number == 6401
+        assert door.value("SELECT @@TRANCOUNT") == 2
+        door.run("COMMIT TRAN whatever; ROLLBACK TRAN a")
+        assert door.value("SELECT @@TRANCOUNT") == 0
+
+    def test_a_rollback_to_one_does_not_count_down(self, door: Door) -> None:
+        door.run("BEGIN TRAN; BEGIN TRAN; SAVE TRAN s; INSERT t VALUES (1); ROLLBACK TRAN s")
+        assert door.rows("SELECT @@TRANCOUNT, XACT_STATE()") == [(2, 1)]
+        assert values(door) == []
+        door.run("ROLLBACK")
+
+    def test_a_rollback_to_one_keeps_the_locks(self, door: Door) -> None:
+        door.run("BEGIN TRAN; SAVE TRAN s; INSERT t VALUES (1); ROLLBACK TRAN s")
+        assert door.session.transaction.holds(door.session.current_database)
+        door.run("ROLLBACK")
+
     def test_one_before_the_first_write_undoes_all_of_it(self, door: Door) -> None:
         door.run("BEGIN TRAN; SAVE TRAN s; INSERT t VALUES (1); ROLLBACK TRAN s")
         assert values(door) == []
@@ -140,6 +166,27 @@ class TestAtomicity:
         assert outcome.changes[-1].kind is Environment.ROLLBACK_TRANSACTION
         assert door.value("SELECT @@TRANCOUNT") == 0
         assert values(door) == []
+
+    def test_xact_abort_does_not_heed_a_batch_that_cannot_be_parsed(self, door: Door) -> None:
+        """ "SET XACT_ABORT": "Compile errors, such as syntax errors, aren't affected"."""
+        door.run("SET XACT_ABORT ON; BEGIN TRAN; INSERT t VALUES (1)")
+        assert door.error("INSERT INTO INTO t").number in (102, 156)
+        assert door.value("SELECT @@TRANCOUNT") == 1
+        door.run("ROLLBACK")
+
+    def test_xact_abort_heeds_a_name_that_does_not_resolve(self, door: Door) -> None:
+        door.run("SET XACT_ABORT ON; BEGIN TRAN; INSERT t VALUES (1)")
+        assert door.error("INSERT missing VALUES (1)").number == 208
+        assert door.rows("SELECT @@TRANCOUNT, XACT_STATE()") == [(0, 0)]
+
+    def test_without_it_such_a_name_ends_the_batch_and_leaves_the_transaction(
+        self, door: Door
+    ) -> None:
+        door.run("BEGIN TRAN; INSERT t VALUES (1)")
+        outcome = door.attempt("INSERT missing VALUES (1); INSERT t VALUES (2)")
+        assert (numbers(outcome), values(door)) == ([208], [1])
+        assert door.rows("SELECT @@TRANCOUNT, XACT_STATE()") == [(1, 1)]
+        door.run("ROLLBACK")
 
     def test_raiserror_does_not_trigger_xact_abort(self, door: Door) -> None:
         door.attempt("SET XACT_ABORT ON; BEGIN TRAN; INSERT t VALUES (1); RAISERROR('x', 16, 1)")

@@ -21,7 +21,7 @@ def wait_for(interpreter: Interpreter, frame: Frame, statement: st.WaitFor) -> I
     value = interpreter.expressions.evaluate(frame, statement.value, formatting.MESSAGE_TYPE)
     seconds = formatting.delay(str(value or ""))
     if statement.until:
-        now = datetime.datetime.now()  # noqa: DTZ005  the server's local time
+        now = datetime.datetime.now(datetime.UTC)
         passed = datetime.timedelta(
             hours=now.hour, minutes=now.minute, seconds=now.second
         ).total_seconds()
