@@ -14,7 +14,6 @@ from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop, Sessions
 from mssql_async.pool import odbc_connector
-from mssql_async.pool.registry import pool_statistics
 from mssql_async.pool.statistics import PoolStatistics
 
 from .conftest import wrapper_for
@@ -40,9 +39,8 @@ def idle_connections(server: DevServer, count: int) -> list[DatabaseWrapper]:
     return wrappers
 
 
-def the_pool(server: DevServer) -> PoolStatistics:
-    (statistics,) = [each for each in pool_statistics() if each.opened or each.connect_errors]
-    return statistics
+def the_pool(wrapper: DatabaseWrapper) -> PoolStatistics:
+    return wrapper._connection_source(wrapper.get_connection_params()).statistics()
 
 
 def in_transaction(wrapper: DatabaseWrapper, *statements: str) -> None:
@@ -119,7 +117,7 @@ class TestDroppedConnections:
         assert ask(wrapper, "SELECT 1") == (1,)
         assert server.counters.logins == chaos.fired + 1
         wrapper.close()
-        assert the_pool(server).in_use == 0
+        assert the_pool(wrapper).in_use == 0
 
 
 class TestFailOver:
@@ -216,7 +214,7 @@ class TestRefusedLogins:
             )
             with pytest.raises(ProgrammingError):
                 impatient.ensure_connection()
-        statistics = the_pool(server)
+        statistics = the_pool(impatient)
         assert (statistics.size, statistics.connect_errors) == (0, 1)
         assert "49918" in (statistics.last_connect_error or "")
         assert ask(impatient, "SELECT 1") == (1,)
@@ -235,7 +233,7 @@ class TestHalfOpenPeers:
             (replaced_by,) = ask(wrapper, "SELECT @@SPID")
             assert replaced_by != spid
             assert [info.state for info in server.sessions()] == ["frozen", "ready"]
-        assert the_pool(server).proofs_failed == 1
+        assert the_pool(wrapper).proofs_failed == 1
         wrapper.close()
 
     @pytest.mark.xfail(
