@@ -120,12 +120,6 @@ class TestVisibility:
         one.run("COMMIT")
         other.run("UPDATE t SET n = 5")
 
-    def test_read_uncommitted_sees_committed_rows_only(self, one: Door, other: Door) -> None:
-        """A known difference: there are no dirty reads, NOLOCK or not."""
-        one.run("BEGIN TRAN; UPDATE t SET n = 9")
-        other.run("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
-        assert other.rows("SELECT n FROM t WITH (NOLOCK)") == [(0,), (0,)]
-
     def test_serializable_reads_keep_writers_out(self, one: Door, other: Door) -> None:
         one.run("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN TRAN; SELECT COUNT(*) FROM t")
         waiting = Background(other, "INSERT t VALUES (3, 0)").until_it_waits()
@@ -170,20 +164,6 @@ class TestWaiting:
         assert other.value("SELECT @@TRANCOUNT") == 1
         assert other.value("SELECT n FROM t WHERE id = 1") == 0, "readers do not wait"
         other.run("COMMIT")
-
-    def test_who_has_written_elsewhere_waits_with_reads_too(self, one: Door, other: Door) -> None:
-        """A known difference: SQLite would freeze what such a transaction sees."""
-        one.run("BEGIN TRAN; UPDATE t SET n = 1")
-        other.run("SET LOCK_TIMEOUT 0; BEGIN TRAN; INSERT second.dbo.u VALUES (7)")
-        assert numbers(other.attempt("SELECT n FROM t")) == [1222]
-        other.run("ROLLBACK")
-
-    def test_writers_of_different_rows_wait_too(self, one: Door, other: Door) -> None:
-        """The known difference: SQL Server would lock the rows, the stand-in the database."""
-        one.run("BEGIN TRAN; UPDATE t SET n = 1 WHERE id = 1")
-        waiting = Background(other, "UPDATE t SET n = 1 WHERE id = 2").until_it_waits()
-        one.run("COMMIT")
-        assert waiting.result().counts == [1]
 
     def test_1222_can_be_caught_and_xact_abort_heeds_it(self, one: Door, other: Door) -> None:
         one.run("BEGIN TRAN; UPDATE t SET n = 1")
@@ -283,6 +263,62 @@ class TestDeadlocks:
         assert outcome.rows == [(1205, -1)]
         waiting.result()
         one.run("COMMIT")
+
+
+class TestKnownDifferences:
+    """SQL Server locks rows, the stand-in whole databases: see docs/devserver.md."""
+
+    def test_who_has_written_elsewhere_waits_with_reads_too(self, one: Door, other: Door) -> None:
+        """SQLite would freeze what such a transaction sees."""
+        one.run("BEGIN TRAN; UPDATE t SET n = 1")
+        other.run("SET LOCK_TIMEOUT 0; BEGIN TRAN; INSERT second.dbo.u VALUES (7)")
+        assert numbers(other.attempt("SELECT n FROM t")) == [1222]
+        other.run("ROLLBACK")
+
+    def test_writers_of_different_rows_wait_too(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 1 WHERE id = 1")
+        waiting = Background(other, "UPDATE t SET n = 1 WHERE id = 2").until_it_waits()
+        one.run("COMMIT")
+        assert waiting.result().counts == [1]
+
+    def test_read_uncommitted_sees_committed_rows_only(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 9")
+        other.run("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+        assert other.rows("SELECT n FROM t WITH (NOLOCK)") == [(0,), (0,)]
+
+    def test_updates_that_cross_wait_instead_of_a_deadlock(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = n + 1 WHERE id = 1")
+        crossing = (
+            "BEGIN TRAN; UPDATE t SET n = n + 1 WHERE id = 2; UPDATE t SET n = 0 WHERE id = 1"
+        )
+        waiting = Background(other, f"{crossing}; COMMIT").until_it_waits()
+        one.run("UPDATE t SET n = n + 1 WHERE id = 2; COMMIT")
+        assert waiting.result().errors == []
+
+    def test_skip_locked_sees_no_row_while_anybody_writes(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 1 WHERE id = 1")
+        assert other.rows("SELECT id FROM t WITH (UPDLOCK, READPAST) WHERE id = 2") == []
+        assert other.error("SELECT id FROM t WITH (UPDLOCK, NOWAIT) WHERE id = 2").number == 1222
+
+    def test_the_second_serializable_reader_waits(self, one: Door, other: Door) -> None:
+        read = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; BEGIN TRAN; SELECT n FROM t"
+        one.run(read)
+        waiting = Background(other, read).until_it_waits()
+        one.run("COMMIT")
+        assert waiting.result().rows == [(0,), (0,)]
+
+    def test_a_snapshot_conflicts_with_any_change_of_the_database(
+        self, one: Door, other: Door
+    ) -> None:
+        one.run("SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRAN; SELECT * FROM t")
+        other.run("UPDATE t SET n = 5 WHERE id = 2")
+        assert numbers(one.attempt("UPDATE t SET n = 1 WHERE id = 1")) == [3960]
+
+    def test_readers_never_wait_for_a_writer_of_one_database(self, one: Door, other: Door) -> None:
+        """READ_COMMITTED_SNAPSHOT is ON, as on Azure SQL Database, and cannot be OFF."""
+        one.run("BEGIN TRAN; UPDATE t SET n = 1; ALTER TABLE t ADD m int")
+        other.run("SET LOCK_TIMEOUT 0")
+        assert other.rows("SELECT * FROM t") == [(1, 0), (2, 0)]
 
 
 class TestApplicationLocks:
