@@ -15,10 +15,14 @@ Clock = Callable[[], float]
 
 class FaultTarget(Protocol):
     """A client's connection, as far as faults know. Called on the event loop, except
-    :attr:`session_info`."""
+    :attr:`session_info` and :attr:`is_leaving`."""
 
     @property
     def session_info(self) -> SessionInfo | None: ...
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it was hung up on; its session may take a moment to end."""
 
     def drop(self, how: Drop, announce: Callable[[], None]) -> None:
         """Hang up in this way; ``announce`` is called just before, so that whoever sees the

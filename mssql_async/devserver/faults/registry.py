@@ -83,9 +83,10 @@ class Faults:
         """
         chosen = sessions or Sessions.all()
         fault = self._new(Kind.DROP, f"{chosen} ({how.value})")
-        victims = self._matching(chosen, sparing)
+        victims: list[tuple[FaultTarget, SessionInfo]] = []
 
         def hang_up() -> None:
+            victims.extend(self._matching(chosen, sparing))
             for target, info in victims:
                 self._drop_one(fault, target, info, how)
 
@@ -121,13 +122,13 @@ class Faults:
         are not concerned. Cancel the fault, or :meth:`thaw`, to go on."""
         chosen = sessions or Sessions.all()
         fault = self._new(Kind.FREEZE, str(chosen))
-        victims = self._matching(chosen, sparing)
-        with self._changed:
-            self._rules.frozen[fault] = [target for target, _info in victims]
-            for _target, info in victims:
-                self._fire(fault, info, "frozen")
 
         def freeze_all() -> None:
+            victims = self._matching(chosen, sparing)
+            with self._changed:
+                self._rules.frozen[fault] = [target for target, _info in victims]
+                for _target, info in victims:
+                    self._fire(fault, info, "frozen")
             for target, _info in victims:
                 target.freeze()
 
@@ -263,9 +264,10 @@ class Faults:
             if not read_only:
                 fault.until = until
             self._rules.refusals.append(RefusalRule(fault, answer, None, until, None, None, None))
-        everybody = list(self._stage.targets())
+        everybody: list[FaultTarget] = []
 
         def strike() -> None:
+            everybody.extend(self._stage.targets())
             for target in everybody:
                 info = target.session_info
                 with self._changed:
@@ -543,14 +545,21 @@ class Faults:
     def _matching(
         self, sessions: Sessions, sparing: int | None
     ) -> list[tuple[FaultTarget, SessionInfo]]:
-        """The logged-in sessions that fit, by SPID."""
-        found = [(target, target.session_info) for target in self._stage.targets()]
-        fitting = [
+        """The logged-in sessions that fit, in the order in which they connected.
+
+        Not by SPID: when a number is free again depends on how long a session takes to end,
+        and the choices of chaos must not.
+        """
+        found = [
+            (target, target.session_info)
+            for target in self._stage.targets()
+            if not target.is_leaving
+        ]
+        return [
             (target, info)
             for target, info in found
             if info is not None and info.spid != sparing and sessions.matches(info)
         ]
-        return sorted(fitting, key=lambda each: each[1].spid)
 
     def _drop_one(self, fault: Fault, target: FaultTarget, info: SessionInfo, how: Drop) -> None:
         """On the event loop."""

@@ -206,6 +206,10 @@ class TdsConnection:
 
     # --- faults: see ..faults.FaultTarget --------------------------------------------
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._hung_up or self._close_after_reply
+
     def drop(self, how: Drop, announce: Callable[[], None]) -> None:
         if how is Drop.MID_REPLY:
             self._gate.cut_next(announce, self._tear_down)
@@ -329,7 +333,7 @@ class TdsConnection:
         if not strict and encryption is Encryption.OFF:
             self._end_tls()
         login = parse_login7(message.body, self._peer)
-        self._login = login.request
+        self._login = replace(login.request, encrypted=self._tls is not None)
         self._tokens = self._new_tokens(Dialect(login.version or TdsVersion.V7_2, login.utf8))
         try:
             self._check_federation(login, prelogin, nonce)
@@ -425,7 +429,7 @@ class TdsConnection:
         if not echoed or not hmac.compare_digest(login.federation_nonce, nonce):
             raise error(18456, NAMELESS, state=1)
         principal = self._settings.access_tokens.principal(token)
-        self._login = replace(login.request, user=principal)
+        self._login = replace(self._login, user=principal)
 
     async def _open_session(self, login: Login) -> Session:
         """
