@@ -36,6 +36,8 @@ class LoginRequest:
     packet_size: int = 4096
     read_only_intent: bool = False
     client_address: str = ""
+    encrypted: bool = False
+    """Whether what follows the login goes through TLS."""
 
 
 @dataclass(frozen=True, slots=True)

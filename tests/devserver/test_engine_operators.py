@@ -106,10 +106,10 @@ class TestSessions:
         assert operator.value("SELECT COUNT(*) FROM sys.dm_exec_sessions") == 1
 
     def test_connections_have_an_address_and_a_packet_size(self, engine: SqlEngine) -> None:
-        door = Door(engine, client_address="127.0.0.1", packet_size=8192)
-        columns = "net_transport, protocol_type, auth_scheme, client_net_address, net_packet_size"
+        door = Door(engine, client_address="127.0.0.1", packet_size=8192, encrypted=True)
+        columns = "net_transport, encrypt_option, auth_scheme, client_net_address, net_packet_size"
         assert of(door, door, "dm_exec_connections", columns) == (
-            *("TCP", "TSQL", "SQL", "127.0.0.1", 8192),
+            *("TCP", "TRUE", "SQL", "127.0.0.1", 8192),
         )
         assert (
             door.value(

@@ -86,7 +86,7 @@ def _connections(context: Context) -> Iterator[Row]:
         scheme = "SQL" if login.access_token is None else "AAD"
         yield (
             *(session.spid, session.spid, session.login_time, "TCP", "TSQL", _TDS_7_4),
-            *(_TCP_ENDPOINT, None, scheme, 0, None, None),
+            *(_TCP_ENDPOINT, str(login.encrypted).upper(), scheme, 0, None, None),
             *(clock.at(session.last_request_start), clock.at(session.last_request_end)),
             *(login.packet_size, login.client_address, None, "127.0.0.1", None),
             *(str(session.number_of_connection).upper(), None),
