@@ -26,6 +26,14 @@ _NUMBER = re.compile(r"\((\d{1,6})\)(?= \(SQL|; \[|$)")
 #: "service is busy" and "being reconfigured" (SQL Server, "Database engine errors").
 RETIRING_ERRORS = frozenset({596, 3906, 6005, 10928, 10929, 40143, 40197, 40501, 40540, 40613})
 
+#: Deadlock victim, lock request time-out, snapshot update conflict.
+CONFLICTS = frozenset({1205, 1222, 3960})
+
+PROOF_TIMEOUT = 5
+"""Seconds that a reset, or the rollback of a context that is over, may take. A peer that is frozen
+or unplugged answers nothing; the driver then waits about four seconds more for its cancel to
+be acknowledged."""
+
 #: SQLSTATEs that mean the link is gone. Class 08 altogether, plus the time-out of the link.
 _LINK_STATES = ("08", "HYT01")
 
@@ -40,6 +48,17 @@ def ends_connection(error: BaseException) -> bool:
     """Whether an error says that the connection must not be used again."""
     state = str(error.args[0]) if error.args else ""
     return state.startswith(_LINK_STATES) or not RETIRING_ERRORS.isdisjoint(error_numbers(error))
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether another session's work made the statement fail, so that it may succeed if the
+    whole transaction is run again.
+
+    pyodbc has no class of its own for these: a deadlock arrives as a bare ``Error``, a lock
+    time-out as a ``ProgrammingError``.
+    """
+    state = str(error.args[0]) if error.args else ""
+    return state.startswith("40") or not CONFLICTS.isdisjoint(error_numbers(error))
 
 
 def request_reset(raw: pyodbc.Connection) -> None:

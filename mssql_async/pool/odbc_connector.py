@@ -16,9 +16,6 @@ from . import odbc
 from .connector import ConnectParameters
 
 SQL_COPT_SS_ACCESS_TOKEN = 1256
-PROOF_TIMEOUT = 5
-"""Seconds that a reset may take. A peer that is frozen or unplugged answers nothing; the driver
-then waits about four seconds more for its cancel to be acknowledged."""
 
 
 class OdbcConnector:
@@ -108,7 +105,7 @@ class OdbcConnector:
 
     def reset(self, raw: pyodbc.Connection) -> None:
         odbc.request_reset(raw)
-        raw.timeout = PROOF_TIMEOUT
+        raw.timeout = odbc.PROOF_TIMEOUT
         self._run_setup(raw)
         raw.timeout = self._parameters.query_timeout
 

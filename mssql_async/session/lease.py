@@ -18,8 +18,8 @@ from typing import Any
 
 import pyodbc
 
+from ..pool import odbc
 from ..pool.connection import PooledConnection
-from ..pool.odbc import ends_connection
 from ..pool.pool import Lender
 from .scope import LeaseScope
 from .state import Effect, effect_of
@@ -150,8 +150,10 @@ class LeasedConnection:
         for cursor in list(self._cursors):
             cursor.detach()
         if self._in_transaction:
-            self._raw.rollback()
-            self._raw.autocommit = True
+            # Bounded, unlike a rollback that the caller asks for: nobody waits for a context
+            # that is over, and a frozen peer would never answer.
+            self._raw.timeout = odbc.PROOF_TIMEOUT
+            self._roll_back()
         if self._raw.timeout != self._baseline_timeout:
             self._raw.timeout = self._baseline_timeout
 
@@ -161,8 +163,10 @@ class LeasedConnection:
         try:
             yield
         except pyodbc.Error as error:
-            if self._held is not None and ends_connection(error):
+            if self._held is not None and odbc.ends_connection(error):
                 self._held.broken = True
+            if odbc.is_conflict(error) and not isinstance(error, pyodbc.OperationalError):
+                raise pyodbc.OperationalError(*error.args) from error
             raise
 
     def _before_statement(self, sql: str, parameterised: bool) -> None:
@@ -216,11 +220,23 @@ class LeasedConnection:
     def rollback(self) -> None:
         if self._in_transaction:
             with self._watching():
-                self._raw.rollback()
-                self._raw.autocommit = True
+                self._roll_back()
             self._in_transaction = False
             self._answered()
         self._release_unless_pinned()
+
+    def _roll_back(self) -> None:
+        """Roll back in one round trip, under the statement time limit.
+
+        SQLEndTran knows no time limit, and begins another transaction that has to be ended.
+        The server may have ended this one already, hence the condition.
+        """
+        cursor = self._raw.cursor()
+        try:
+            cursor.execute("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+        finally:
+            cursor.close()
+        self._raw.autocommit = True
 
     def close(self) -> None:
         """The context is over: end the lease, if there is one. Idempotent."""

@@ -13,7 +13,7 @@ from django.db.utils import ProgrammingError
 from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop, Sessions
-from mssql_async.pool import odbc_connector
+from mssql_async.pool import odbc
 from mssql_async.pool.statistics import PoolStatistics
 
 from .conftest import wrapper_for
@@ -225,7 +225,7 @@ class TestHalfOpenPeers:
     def test_a_frozen_idle_peer_is_replaced_after_a_bounded_proof(
         self, server: DevServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(odbc_connector, "PROOF_TIMEOUT", 1)
+        monkeypatch.setattr(odbc, "PROOF_TIMEOUT", 1)
         wrapper = wrapper_for(server, OPTIONS={"pool": {"health_check_window": 0}})
         (spid,) = ask(wrapper, "SELECT @@SPID")
         wrapper.close()
@@ -236,15 +236,10 @@ class TestHalfOpenPeers:
         assert the_pool(wrapper).proofs_failed == 1
         wrapper.close()
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the rollback at a context's end has no time limit of its own: without "
-        "query_timeout it waits for a frozen peer without end (design.md, invariants 2 and 9)",
-    )
     def test_a_context_with_a_transaction_at_a_frozen_peer_ends_in_bounded_time(
         self, server: DevServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(odbc_connector, "PROOF_TIMEOUT", 1)
+        monkeypatch.setattr(odbc, "PROOF_TIMEOUT", 1)
         wrapper = wrapper_for(server)
         wrapper.inc_thread_sharing()
         in_transaction(wrapper, "SELECT 1")
@@ -281,14 +276,13 @@ class TestHalfOpenPeers:
 
 
 class TestFailedStatements:
-    def test_a_deadlock_victim_is_a_bare_error_and_its_connection_is_kept(
+    def test_a_deadlock_victim_is_an_operational_error_and_its_connection_is_kept(
         self, server: DevServer, wrapper: DatabaseWrapper
     ) -> None:
         do(wrapper, "CREATE TABLE ledger (id int)")
         in_transaction(wrapper, "INSERT INTO ledger VALUES (1)")
-        with server.faults.deadlock("UPDATE%"), pytest.raises(Error) as raised:
+        with server.faults.deadlock("UPDATE%"), pytest.raises(OperationalError) as raised:
             do(wrapper, "UPDATE ledger SET id = 2")
-        assert type(raised.value) is Error
         state, text = raised.value.args
         assert state == "40001"
         assert "has been chosen as the deadlock victim. Rerun the transaction. (1205)" in text
@@ -306,18 +300,6 @@ class TestFailedStatements:
         wrapper.commit()
         wrapper.set_autocommit(True)
         assert ask(wrapper, "SELECT id FROM ledger") == (2,)
-
-    @pytest.mark.xfail(
-        strict=True,
-        reason="pyodbc raises its bare Error for SQLSTATE 40001, and Django's wrapper passes it "
-        "on: 'except DatabaseError' does not see a deadlock",
-    )
-    def test_a_deadlock_victim_is_an_operational_error(
-        self, server: DevServer, wrapper: DatabaseWrapper
-    ) -> None:
-        server.faults.deadlock("SELECT 1")
-        with pytest.raises(OperationalError):
-            ask(wrapper, "SELECT 1")
 
     @pytest.mark.parametrize("number", [596, 10928, 10929, 40197, 40501, 40613])
     def test_an_error_after_which_the_server_serves_no_more_retires_the_connection(
