@@ -354,6 +354,22 @@ class TestInterrupting:
         assert waiting.result().events == []
         assert other.value("SELECT @@TRANCOUNT") == 1
 
+    def test_with_xact_abort_the_transaction_goes_too(self, one: Door, other: Door) -> None:
+        one.run("BEGIN TRAN; UPDATE t SET n = 1")
+        other.run("SET XACT_ABORT ON; BEGIN TRAN")
+        waiting = Background(other, "UPDATE t SET n = 2").until_it_waits()
+        other.session.interrupt()
+        assert len(waiting.result().changes) == 1
+        assert other.value("SELECT @@TRANCOUNT") == 0
+
+    def test_a_wait_for_an_application_lock_ends_at_once(self, one: Door, other: Door) -> None:
+        one.run("EXEC sp_getapplock 'job', 'Exclusive', 'Session'")
+        waiting = Background(other, "EXEC sp_getapplock 'job', 'Shared', 'Session'")
+        waiting.until_it_waits()
+        other.session.interrupt()
+        assert waiting.result().errors == []
+        assert other.value("SELECT APPLOCK_MODE('public', 'job', 'Session')") == "NoLock"
+
     def test_waitfor_ends_at_once(self, one: Door) -> None:
         waiting = Background(one, "WAITFOR DELAY '00:01:00'")
         wait_until(lambda: one.session.status.value == "running")

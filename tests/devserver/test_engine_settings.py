@@ -132,6 +132,14 @@ class TestOptions:
         door.run(f"SET DATEFIRST 2; SET NOCOUNT ON; {SERIALIZABLE}")
         assert shown(Door(engine), "date_first, transaction_isolation_level") == (7, 2)
 
+    def test_dbcc_useroptions_lists_what_is_on(self, door: Door) -> None:
+        door.run("SET NOCOUNT ON; SET LANGUAGE British; SET LOCK_TIMEOUT 7")
+        listed = dict(door.rows("DBCC USEROPTIONS"))
+        assert listed["isolation level"] == "read committed snapshot"
+        assert (listed["language"], listed["lock_timeout"]) == ("British", "7")
+        assert listed["nocount"] == listed["ansi_nulls"] == "SET"
+        assert "xact_abort" not in listed
+
 
 class TestScopes:
     """sp_executesql, prepared statements and EXEC of a string: settings end with them."""

@@ -168,7 +168,8 @@ class Interpreter:
         except Caught as caught:
             yield from self.report(caught.problem, Done(failed=True))
         finally:
-            session.drop_table_variables(frame)
+            if frame.tables:
+                session.drop_table_variables(frame)
             session.frame = session.base_frame
             session.last_request_end = time.time()
             if not session.transaction.is_open:
@@ -196,7 +197,8 @@ class Interpreter:
                 raise SqlError(
                     40517, f"{type(statement).__name__} is not supported by the embedded server."
                 )
-            self._admit(statement)
+            if session.statement_hook is not None:
+                self._admit(statement)
             yield from handler(self, frame, statement)
         except CompilationFailed as failed:
             yield from self._failed(frame, statement, failed.problem, ends_scope=True)
@@ -307,14 +309,15 @@ class Interpreter:
         session = self.session
         outer = session.frame
         before, depth_before = session.settings(), session.transaction.depth
-        changes: list[Event] = []
+        changes: Sequence[Event] = ()
         try:
             try:
                 yield from self.block(inner, statements)
             except ScopeEnded:
                 pass
             finally:
-                session.drop_table_variables(inner)
+                if inner.tables:
+                    session.drop_table_variables(inner)
                 session.frame = outer
                 if session.settings() != before:
                     changes = session.put_back(before)

@@ -40,6 +40,7 @@ _PROCEDURES: dict[str, Procedure] = {
         server.sp_who,
         server.sp_who2,
         server.dbcc_checkident,
+        server.dbcc_useroptions,
     )
 }
 _PROCEDURES["sp_datatype_info_100"] = odbccatalog.sp_datatype_info

@@ -166,6 +166,40 @@ def _command(session: VisibleSession) -> str:
     return command_name(session.statement)
 
 
+# --- DBCC USEROPTIONS --------------------------------------------------------------------------
+
+
+def dbcc_useroptions(call: Call) -> Iterator[Step]:
+    """The SET options of the session that are on. Source: "DBCC USEROPTIONS"."""
+    options = call.session.options
+    switches = (
+        ("arithabort", options.arithmetic_abort),
+        ("arithignore", options.arithmetic_ignore),
+        ("nocount", options.no_count),
+        ("xact_abort", options.xact_abort),
+        ("implicit_transactions", options.implicit_transactions),
+        ("cursor_close_on_commit", options.cursor_close_on_commit),
+        *((name, True) for name in ("quoted_identifier", "ansi_null_dflt_on", "ansi_warnings")),
+        *((name, True) for name in ("ansi_padding", "ansi_nulls", "concat_null_yields_null")),
+    )
+    level = options.isolation.name.lower().replace("_", " ")
+    rows: list[tuple[StorageValue, ...]] = [
+        ("textsize", str(options.text_size)),
+        ("language", options.language),
+        ("dateformat", options.date_format),
+        ("datefirst", str(options.date_first)),
+        ("lock_timeout", str(options.lock_timeout)),
+        *((name, "SET") for name, on in switches if on),
+        ("isolation level", level + (" snapshot" if level == "read committed" else "")),
+    ]
+    columns = (
+        ResultColumn("Set Option", sqltypes.nvarchar(128)),
+        ResultColumn("Value", sqltypes.nvarchar(128)),
+    )
+    yield from call.result(columns, rows)
+    yield Message(2528, message_text(2528), 0, 1)
+
+
 # --- DBCC CHECKIDENT ---------------------------------------------------------------------------
 
 
