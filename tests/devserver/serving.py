@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -30,4 +30,10 @@ def serving(
     for session in engine.sessions:
         assert session.closed.wait(PATIENCE), "a session was left open"
         assert session.runs == session.closed_runs, "a run was left open"
-    assert [record for record in caplog.records if record.levelno > worst] == []
+    assert [record for record in everything_logged(caplog) if record.levelno > worst] == []
+
+
+def everything_logged(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Since the test began: a fixture that ends sees only its own end in the records."""
+    phases: tuple[Literal["setup", "call", "teardown"], ...] = ("setup", "call", "teardown")
+    return [record for phase in phases for record in caplog.get_records(phase)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import struct
 from collections.abc import Callable
@@ -24,6 +25,8 @@ class TlsClient(RawClient):
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         super().__init__(port, login=False)
+        # Small pieces of a handshake would wait for each other's acknowledgement.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
         self._encrypted = False
@@ -73,7 +76,11 @@ class TlsClient(RawClient):
 
     def send_tls(self, data: bytes) -> None:
         self.tls.write(data)
-        self.socket.sendall(self._outgoing.read())
+        self.socket.sendall(self.take_encrypted())
+
+    def take_encrypted(self) -> bytes:
+        """What was written to :attr:`tls` and not sent yet."""
+        return self._outgoing.read()
 
     def send(self, kind: int, body: bytes = b"", status: int = 1) -> None:
         if not self._encrypted:
