@@ -16,7 +16,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 
 from ..errors import NotSupportedByStandIn, SqlError, error
 from ..schema import ObjectName
-from .tokenizer import NAMES, RESERVED, STRINGS, VALUES
+from .tokenizer import NAMES, RESERVED, STRINGS, VALUES, VARIABLES
 
 T = TypeVar("T")
 
@@ -64,6 +64,17 @@ class Cursor(TSQLParser):
         like a keyword."""
         return word_of(self._curr)
 
+    def advance_word(self) -> str:
+        """Step over the next token and return it as :attr:`word`."""
+        word = self.word
+        self.advance()
+        return word
+
+    @property
+    def next_text(self) -> str:
+        """The next token in upper case, or the value it is; "" at the end."""
+        return self.word or (self._curr.text if self._curr else "")
+
     def word_after(self, distance: int = 1) -> str:
         return word_of(self.peek(distance))
 
@@ -83,6 +94,17 @@ class Cursor(TSQLParser):
         if word_of(self._curr) != words[0]:
             return False
         return all(self.word_after(i) == word for i, word in enumerate(words[1:], start=1))
+
+    def at_any(self, *words: str) -> bool:
+        return self.word in words
+
+    def at_word(self) -> bool:
+        """Whether a word comes next, reserved or not."""
+        word = self.word
+        return bool(word) and (word[0].isalpha() or word[0] in "_#$")
+
+    def at_operator(self) -> bool:
+        return bool(self.word) and not self.at_word()
 
     def accept(self, *words: str) -> bool:
         """Step over these keywords or operators if all of them come next, in order."""
@@ -154,7 +176,7 @@ class Cursor(TSQLParser):
         return ObjectName(parts[2], parts[1], parts[0])
 
     def at_variable(self) -> bool:
-        return self._curr.token_type in (TokenType.PARAMETER, TokenType.SESSION_PARAMETER)
+        return self._curr.token_type in VARIABLES
 
     def names(self) -> tuple[str, ...]:
         """``(a, b, c)``."""

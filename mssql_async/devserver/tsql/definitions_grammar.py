@@ -11,8 +11,7 @@ from dataclasses import replace
 from ..schema import IndexColumn, IndexKind, ObjectName, ReferentialAction
 from ..sqltypes import SqlType
 from . import statements as st
-from .lexer import TokenKind
-from .queries_grammar import QueryGrammar
+from .statements_parser import StatementParser
 
 _DROPPABLE = {
     "TABLE": st.ObjectKind.TABLE,
@@ -26,7 +25,7 @@ _DROPPABLE = {
 }
 
 
-class DefinitionGrammar(QueryGrammar):
+class DefinitionGrammar(StatementParser):
     # --- CREATE ---------------------------------------------------------------------------
 
     def create(self, line: int) -> st.Statement:
@@ -34,7 +33,7 @@ class DefinitionGrammar(QueryGrammar):
         replacing = self.accept("OR", "ALTER")
         if self.accept("TABLE"):
             return self._create_table(line)
-        if self.token.upper in ("UNIQUE", "CLUSTERED", "NONCLUSTERED", "INDEX"):
+        if self.word in ("UNIQUE", "CLUSTERED", "NONCLUSTERED", "INDEX"):
             return self._create_index(line)
         if self.accept("VIEW"):
             return self._create_view(line, replacing)
@@ -49,7 +48,7 @@ class DefinitionGrammar(QueryGrammar):
             return self._create_assembly(line)
         if self.accept("FUNCTION"):
             return self._create_clr_function(line)
-        return self.unsupported(f"CREATE {self.token.upper or self.token.text}")
+        return self.unsupported(f"CREATE {self.next_text}")
 
     def _create_assembly(self, line: int) -> st.CreateAssembly:
         name = self.name()
@@ -65,9 +64,9 @@ class DefinitionGrammar(QueryGrammar):
         name = self.object_name()
         self._options()
         self.expect("RETURNS")
-        if self.at("TABLE") or self.token.kind is TokenKind.VARIABLE:
+        if self.at("TABLE") or self.at_variable():
             self.unsupported("CREATE FUNCTION")
-        self.type()
+        self.data_type()
         self.accept("AS")
         if not self.accept("EXTERNAL"):
             self.unsupported("CREATE FUNCTION")
@@ -79,8 +78,8 @@ class DefinitionGrammar(QueryGrammar):
         if self.accept("AS"):
             self.unsupported("CREATE TABLE … AS")
         columns, constraints = self.table_elements()
-        while self.token.upper in ("ON", "TEXTIMAGE_ON", "WITH", "FILESTREAM_ON"):
-            if self.advance().upper == "WITH":
+        while self.word in ("ON", "TEXTIMAGE_ON", "WITH", "FILESTREAM_ON"):
+            if self.advance_word() == "WITH":
                 self._options()
             else:
                 self._filegroup()
@@ -126,9 +125,9 @@ class DefinitionGrammar(QueryGrammar):
         name = self.name()
         if self.accept("AS"):
             return self._computed_column(name)
-        if not (self.token.kind is TokenKind.WORD or self.token.kind is TokenKind.QUOTED):
+        if not (self.at_name() or self.at_word()):
             self.fail()
-        column = st.ColumnDefinition(name=name, type=self.type())
+        column = st.ColumnDefinition(name=name, type=self.data_type())
         return self._column_options(column)
 
     def _computed_column(self, name: str) -> st.ColumnDefinition:
@@ -263,9 +262,9 @@ class DefinitionGrammar(QueryGrammar):
         referenced = self.object_name()
         referenced_columns = self.names() if self.at("(") else ()
         actions = {"DELETE": ReferentialAction.NO_ACTION, "UPDATE": ReferentialAction.NO_ACTION}
-        while self.at("ON") and self.peek().upper in actions:
+        while self.at("ON") and self.word_after() in actions:
             self.expect("ON")
-            event = self.advance().upper
+            event = self.advance_word()
             actions[event] = self._referential_action()
         self.accept("NOT", "FOR", "REPLICATION")
         return st.ForeignKeyDefinition(
@@ -295,7 +294,7 @@ class DefinitionGrammar(QueryGrammar):
         while depth:
             if self.at_end:
                 self.fail()
-            upper = self.advance().upper
+            upper = self.advance_word()
             depth += (upper == "(") - (upper == ")")
 
     def _create_index(self, line: int) -> st.CreateIndex:
@@ -351,8 +350,8 @@ class DefinitionGrammar(QueryGrammar):
         while not self.at_end and not self.at(";"):
             if self.accept("COLLATE"):
                 collation = self.name()
-            elif self.token.upper in ("ON", "LOG", "WITH", "CONTAINMENT"):
-                self.unsupported(f"CREATE DATABASE … {self.token.upper}")
+            elif self.word in ("ON", "LOG", "WITH", "CONTAINMENT"):
+                self.unsupported(f"CREATE DATABASE … {self.word}")
             else:
                 break
         return st.CreateDatabase(name=name, collation=collation, line=line)
@@ -366,13 +365,13 @@ class DefinitionGrammar(QueryGrammar):
         if self.accept("VIEW"):
             return self._create_view(line, True)
         if not self.accept("TABLE"):
-            self.unsupported(f"ALTER {self.token.upper or self.token.text}")
+            self.unsupported(f"ALTER {self.next_text}")
         table = self.object_name()
         if self.accept("ALTER", "COLUMN"):
             name = self.name()
             if self.at_any("ADD", "DROP"):
-                self.unsupported(f"ALTER COLUMN … {self.token.upper}")
-            column = st.ColumnDefinition(name=name, type=self.type())
+                self.unsupported(f"ALTER COLUMN … {self.word}")
+            column = st.ColumnDefinition(name=name, type=self.data_type())
             return st.AlterColumn(table=table, column=self._column_options(column), line=line)
         if self.accept("DROP"):
             return self._drop_from_table(table, line)
@@ -395,14 +394,14 @@ class DefinitionGrammar(QueryGrammar):
                 line=line,
             )
         if self.at_any("CHECK", "NOCHECK"):
-            enable = self.advance().upper == "CHECK"
+            enable = self.advance_word() == "CHECK"
             self.expect("CONSTRAINT")
             names = () if self.accept("ALL") else tuple(self.separated(self.name))
             return st.ToggleConstraints(
                 table=table, enable=enable, validate=bool(validate), names=names, line=line
             )
-        if self.token.kind is TokenKind.WORD and not self.at_end:
-            self.unsupported(f"ALTER TABLE … {self.token.upper}")
+        if self.at_word():
+            self.unsupported(f"ALTER TABLE … {self.word}")
         return self.fail()
 
     def _drop_from_table(self, table: ObjectName, line: int) -> st.DropFromTable:
@@ -435,8 +434,8 @@ class DefinitionGrammar(QueryGrammar):
         options: list[str] = []
         self.expect("SET") if self.at("SET") else self.unsupported("ALTER DATABASE without SET")
         while not self.at_end and not self.at(";"):
-            token = self.advance()
-            options.append(token.upper or token.text)
+            options.append(self.next_text)
+            self.advance()
         return st.AlterDatabase(name=name, options=tuple(options), line=line)
 
     # --- DROP -----------------------------------------------------------------------------
@@ -446,9 +445,9 @@ class DefinitionGrammar(QueryGrammar):
         if self.accept("ASSEMBLY"):
             missing_is_fine = self.accept("IF", "EXISTS")
             return st.DropAssembly(name=self.name(), if_exists=missing_is_fine, line=line)
-        kind = _DROPPABLE.get(self.token.upper)
+        kind = _DROPPABLE.get(self.word)
         if kind is None:
-            self.unsupported(f"DROP {self.token.upper or self.token.text}")
+            self.unsupported(f"DROP {self.next_text}")
         self.advance()
         if_exists = self.accept("IF", "EXISTS")
         if kind is st.ObjectKind.INDEX:

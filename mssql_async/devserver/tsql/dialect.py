@@ -13,9 +13,6 @@ gives two trees: T-SQL needs no semicolon between statements.
 
 from __future__ import annotations
 
-from typing import cast
-
-from sqlglot import exp
 from sqlglot.dialects.tsql import TSQL
 
 from . import tokenizer
@@ -29,24 +26,3 @@ class StandInTSQL(TSQL):
 
 #: A dialect holds settings only, so that one serves every thread.
 DIALECT = StandInTSQL()
-
-
-def reading(sql: str) -> StatementParser:
-    """A parser standing before the first token of ``sql``."""
-    parser = cast("StatementParser", DIALECT.parser())
-    parser.read(sql)
-    return parser
-
-
-def parse_statements(sql: str) -> list[exp.Expression]:
-    """The trees of a batch that consists of queries and data modifications."""
-    return cast("list[exp.Expression]", DIALECT.parse(sql))
-
-
-def parse_expression(sql: str) -> exp.Expression:
-    """One expression or search condition."""
-    parser = reading(sql)
-    tree = parser._parse_disjunction()  # noqa: SLF001
-    if not parser.at_end:
-        parser.fail()
-    return tree

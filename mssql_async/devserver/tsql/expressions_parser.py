@@ -91,6 +91,10 @@ class ExpressionParser(CallParser):
     def query(self) -> exp.Expression:
         raise NotImplementedError
 
+    def any_expression(self) -> exp.Expression:
+        """An expression or a condition; the compiler tells which may stand where."""
+        return self._parse_disjunction()
+
     # --- conditions -----------------------------------------------------------------------
 
     def _parse_disjunction(self) -> exp.Expression:
@@ -183,6 +187,10 @@ class ExpressionParser(CallParser):
         return self.require_condition(self._parse_disjunction())
 
     # --- expressions ----------------------------------------------------------------------
+
+    def operand(self) -> exp.Expression:
+        """A constant, a name or a call with its sign."""
+        return cast("exp.Expression", self._parse_unary())
 
     def scalar(self) -> exp.Expression:
         return cast("exp.Expression", self._parse_term())

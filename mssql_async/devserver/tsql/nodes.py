@@ -1,10 +1,9 @@
 """The syntax trees of T-SQL: sqlglot's nodes where they say what T-SQL says, and the
 nodes below where they do not.
 
-sqlglot's T-SQL *parser* is not used: it is made to translate between dialects, so it
-accepts what SQL Server refuses (``LIMIT``, ``||``, ``QUALIFY``, words such as ``SET`` as
-aliases) and rewrites what we must tell apart (ISNULL and COALESCE, GETDATE and
-SYSDATETIME, COUNT and COUNT_BIG). Its trees are a good common language all the same.
+Our dialect (:mod:`.dialect`) makes them. Unlike the trees of sqlglot's own T-SQL, which is
+made to translate between dialects, they keep apart what SQL Server does: ISNULL and COALESCE,
+GETDATE and SYSDATETIME, COUNT and COUNT_BIG.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sqlglot import exp
+from sqlglot.tokenizer_core import TokenType
 
 from ..errors import error
 from ..protocols import Isolation
@@ -19,8 +20,9 @@ from ..sqltypes import SqlType
 from . import nodes
 from . import statements as st
 from .definitions_grammar import DefinitionGrammar
-from .lexer import RESERVED, TokenKind
+from .dialect import DIALECT
 from .statements import Statement
+from .tokenizer import RESERVED, STRINGS, VARIABLES
 
 _ISOLATION = {
     ("READ", "UNCOMMITTED"): Isolation.READ_UNCOMMITTED,
@@ -62,7 +64,7 @@ class BatchParser(DefinitionGrammar):
     def _statements(self, *, head: bool = False) -> list[Statement]:
         """The next statement; several where one text stands for several."""
         token = self.token
-        upper = token.upper
+        upper = self.word
         line = token.line
         found: list[Statement]
         if upper == "SET":
@@ -123,25 +125,15 @@ class BatchParser(DefinitionGrammar):
         return self.fail()
 
     def _bare_call(self) -> bool:
-        return self.peek().kind in (TokenKind.STRING, TokenKind.NATIONAL, TokenKind.VARIABLE)
+        kind = self.peek().token_type
+        return kind in STRINGS or kind in VARIABLES
 
     def _query_statement(self, line: int) -> Statement:
         return st.Query(tree=self.query(), line=line)
 
     def _with_statement(self, line: int) -> Statement:
-        """WITH belongs to a query or to a modification: look past its tables."""
-        depth, distance = 0, 1
-        while True:
-            token = self.peek(distance)
-            if token.kind is TokenKind.END:
-                break
-            depth += (token.upper == "(") - (token.upper == ")")
-            if depth == 0 and token.upper in ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE"):
-                break
-            distance += 1
-        if self.peek(distance).upper in ("INSERT", "UPDATE", "DELETE", "MERGE"):
-            return self._modification_statement(line)
-        return self._query_statement(line)
+        """WITH belongs to a query or to a modification."""
+        return _statement_of(self.with_statement(), line)
 
     def _insert_statement(self, line: int) -> Statement:
         tree = self.modification()
@@ -155,14 +147,7 @@ class BatchParser(DefinitionGrammar):
         return st.Insert(tree=tree, line=line)
 
     def _modification_statement(self, line: int) -> Statement:
-        tree = self.modification()
-        if isinstance(tree, nodes.InsertStatement):
-            return st.Insert(tree=tree, line=line)
-        if isinstance(tree, nodes.UpdateStatement):
-            return st.Update(tree=tree, line=line)
-        if isinstance(tree, nodes.DeleteStatement):
-            return st.Delete(tree=tree, line=line)
-        return st.Merge(tree=tree, line=line)
+        return _statement_of(self.modification(), line)
 
     def _truncate(self, line: int) -> Statement:
         self.expect("TRUNCATE", "TABLE")
@@ -172,7 +157,7 @@ class BatchParser(DefinitionGrammar):
 
     def _set(self, line: int) -> list[Statement]:
         self.expect("SET")
-        if self.token.kind is TokenKind.VARIABLE:
+        if self.at_variable():
             return [self._set_variable(line)]
         if self.accept("TRANSACTION"):
             self.expect("ISOLATION", "LEVEL")
@@ -185,23 +170,23 @@ class BatchParser(DefinitionGrammar):
             return [st.SetIdentityInsert(table=table, on=self._on_off(), line=line)]
         names = self.separated(self._option_name)
         if names == ["STATISTICS"]:
-            names = [f"STATISTICS {self.advance().upper}"]
+            names = [f"STATISTICS {self.advance_word()}"]
         self.accept("=")
         value = self._option_value()
         return [st.SetOption(name=name, value=value, line=line) for name in names]
 
     def _option_name(self) -> str:
-        if self.token.kind is not TokenKind.WORD:
+        if not self.at_word():
             self.fail()
-        return self.advance().upper
+        return self.advance_word()
 
     def _option_value(self) -> str:
         if self.at("-"):
             return str(self.integer())
-        if self.token.kind is TokenKind.OPERATOR or self.at_end:
+        if self.at_operator() or self.at_end:
             self.fail()
-        token = self.advance()
-        return token.upper if token.upper in ("ON", "OFF") else token.text
+        word, token = self.word, self.advance()
+        return word if word in ("ON", "OFF") else token.text
 
     def _on_off(self) -> bool:
         if self.accept("ON"):
@@ -211,7 +196,7 @@ class BatchParser(DefinitionGrammar):
 
     def _set_variable(self, line: int) -> Statement:
         name = self.advance().text
-        operator = self.advance().upper
+        operator = self.advance_word()
         if operator == "=":
             if self.at("CURSOR"):
                 self.unsupported("CURSOR")
@@ -226,12 +211,12 @@ class BatchParser(DefinitionGrammar):
 
     def _declare(self, line: int) -> list[Statement]:
         self.expect("DECLARE")
-        if self.token.kind is not TokenKind.VARIABLE:
-            if self.at_name() and self.peek().upper in ("CURSOR", "INSENSITIVE", "SCROLL"):
+        if not self.at_variable():
+            if self.at_name() and self.word_after() in ("CURSOR", "INSENSITIVE", "SCROLL"):
                 self.unsupported("CURSOR")
             self.fail()
-        if self.peek().upper == "TABLE" or (
-            self.peek().upper == "AS" and self.peek(2).upper == "TABLE"
+        if self.word_after() == "TABLE" or (
+            self.word_after() == "AS" and self.word_after(2) == "TABLE"
         ):
             name = self.advance().text
             self.accept("AS")
@@ -241,13 +226,13 @@ class BatchParser(DefinitionGrammar):
         return [st.Declare(variables=tuple(self.separated(self._declared)), line=line)]
 
     def _declared(self) -> tuple[str, SqlType, exp.Expression | None]:
-        if self.token.kind is not TokenKind.VARIABLE:
+        if not self.at_variable():
             self.fail()
         name = self.advance().text
         self.accept("AS")
         if self.at("CURSOR"):
             self.unsupported("CURSOR")
-        to = self.type()
+        to = self.data_type()
         return name, to, self.scalar() if self.accept("=") else None
 
     # --- control of flow ------------------------------------------------------------------------
@@ -270,7 +255,7 @@ class BatchParser(DefinitionGrammar):
             pass
         if self.accept("ELSE"):
             return st.If(condition=condition, then=then, otherwise=self._body(), line=line)
-        self.reset(mark)
+        self.return_to(mark)
         return st.If(condition=condition, then=then, line=line)
 
     def _while(self, line: int) -> Statement:
@@ -313,7 +298,7 @@ class BatchParser(DefinitionGrammar):
         return st.Block(body=body, line=line)
 
     def _transaction_name(self) -> str:
-        if self.token.kind is TokenKind.VARIABLE:
+        if self.at_variable():
             self.unsupported("a transaction named by a variable")
         if self.at_name():
             return self.advance().text
@@ -358,7 +343,7 @@ class BatchParser(DefinitionGrammar):
         return st.Return(value=None if ends else self.scalar(), line=line)
 
     def _at_statement(self) -> bool:
-        upper = self.token.upper
+        upper = self.word
         return upper in RESERVED and upper not in ("NULL", "CASE", "CONVERT", "COALESCE", "NULLIF")
 
     def _print(self, line: int) -> Statement:
@@ -405,7 +390,7 @@ class BatchParser(DefinitionGrammar):
 
     def _kill(self, line: int) -> Statement:
         self.expect("KILL")
-        if self.token.kind is not TokenKind.NUMBER:
+        if self.token.token_type is not TokenType.NUMBER:
             self.unsupported("KILL of anything but a session")
         return st.Kill(session_id=self.integer(), line=line)
 
@@ -421,15 +406,15 @@ class BatchParser(DefinitionGrammar):
             value = self.scalar()
             self.expect(")")
             if self.at_any("AT", "AS"):
-                self.unsupported(f"EXECUTE … {self.token.upper}")
+                self.unsupported(f"EXECUTE … {self.word}")
             return st.ExecuteString(sql=value, line=line)
         if self.at("AS"):
             self.unsupported("EXECUTE AS")
         result = ""
-        if self.token.kind is TokenKind.VARIABLE and self.peek().upper == "=":
+        if self.at_variable() and self.word_after() == "=":
             result = self.advance().text
             self.expect("=")
-        if self.token.kind is TokenKind.VARIABLE:
+        if self.at_variable():
             self.unsupported("EXECUTE of a procedure named by a variable")
         return self._call_statement(line, result)
 
@@ -443,18 +428,18 @@ class BatchParser(DefinitionGrammar):
         return st.Execute(procedure=procedure, arguments=arguments, result=result, line=line)
 
     def _at_argument(self) -> bool:
-        if self.at_end or self.token.kind is TokenKind.OPERATOR:
+        if self.at_end or self.at_operator():
             return self.at("-")
-        upper = self.token.upper
+        upper = self.word
         return upper not in RESERVED or upper in ("NULL", "DEFAULT", "ON", "OFF")
 
     def _procedure_argument(self) -> st.Argument:
         name = ""
-        if self.token.kind is TokenKind.VARIABLE and self.peek().upper == "=":
+        if self.at_variable() and self.word_after() == "=":
             name = self.advance().text
             self.expect("=")
         value = self._argument_value()
-        output = self.token.upper in ("OUTPUT", "OUT")
+        output = self.word in ("OUTPUT", "OUT")
         if output:
             self.advance()
         return st.Argument(value=value, name=name, output=output)
@@ -465,7 +450,7 @@ class BatchParser(DefinitionGrammar):
             return None
         if self.at_name() or self.at_any("ON", "OFF"):
             return exp.Literal(this=self.advance().text, is_string=True)
-        return self._signed()
+        return self.operand()
 
     def _dbcc(self, line: int) -> Statement:
         """DBCC command ('a', b) becomes a call of ``dbcc_command`` with these arguments."""
@@ -483,19 +468,38 @@ class BatchParser(DefinitionGrammar):
         )
 
 
+_STATEMENTS: dict[type[exp.Expression], Callable[..., Statement]] = {
+    nodes.InsertStatement: st.Insert,
+    nodes.UpdateStatement: st.Update,
+    nodes.DeleteStatement: st.Delete,
+    nodes.MergeStatement: st.Merge,
+}
+
+
+def _statement_of(tree: exp.Expression, line: int) -> Statement:
+    return _STATEMENTS.get(type(tree), st.Query)(tree=tree, line=line)
+
+
+def _reading(sql: str) -> BatchParser:
+    """A parser standing before the first token of ``sql``."""
+    parser = BatchParser(dialect=DIALECT)
+    parser.read(sql)
+    return parser
+
+
 def parse_batch(sql: str) -> tuple[Statement, ...]:
     """The statements of a batch.
 
     :raises SqlError: 102, 105, 156 … with the line, for what is not T-SQL.
     :raises NotSupportedByStandIn: for T-SQL this server does not implement.
     """
-    return BatchParser(sql).batch()
+    return _reading(sql).batch()
 
 
 def parse_expression(text: str) -> exp.Expression:
     """One expression or condition, e.g. a default or a CHECK as the catalog keeps it."""
-    parser = BatchParser(text)
-    tree = parser.expression()
+    parser = _reading(text)
+    tree = parser.any_expression()
     if not parser.at_end:
         parser.fail()
     return tree
@@ -503,7 +507,7 @@ def parse_expression(text: str) -> exp.Expression:
 
 def parse_query(text: str) -> exp.Expression:
     """One query, e.g. a view's definition."""
-    parser = BatchParser(text)
+    parser = _reading(text)
     tree = parser.query()
     parser.accept(";")
     if not parser.at_end:
@@ -513,8 +517,8 @@ def parse_query(text: str) -> exp.Expression:
 
 def parse_type(text: str) -> SqlType:
     """A data type as T-SQL writes it: ``nvarchar(max)``, ``numeric(8, 2)``."""
-    parser = BatchParser(text)
-    found = parser.type()
+    parser = _reading(text)
+    found = parser.data_type()
     if parser.accept("COLLATE"):
         found = found.with_collation(parser.name())
     if not parser.at_end:
@@ -524,7 +528,7 @@ def parse_type(text: str) -> SqlType:
 
 def parse_object_name(text: str) -> ObjectName:
     """``dbo.t``, ``[a b]``, ``tempdb..#t`` as an argument of OBJECT_ID or sp_rename."""
-    parser = BatchParser(text)
+    parser = _reading(text)
     name = parser.object_name()
     if not parser.at_end:
         parser.fail()
@@ -533,17 +537,17 @@ def parse_object_name(text: str) -> ObjectName:
 
 def parse_parameter_declarations(text: str) -> tuple[st.ParameterDeclaration, ...]:
     """The declarations of sp_executesql and sp_prepexec: ``@P1 int,@P2 nvarchar(6) output``."""
-    parser = BatchParser(text)
+    parser = _reading(text)
     if parser.at_end:
         return ()
     declarations = []
     while True:
         token = parser.token
-        if token.kind is not TokenKind.VARIABLE:
+        if not parser.at_variable():
             parser.fail()
         parser.advance()
         parser.accept("AS")
-        to = parser.type()
+        to = parser.data_type()
         default = parser.scalar() if parser.accept("=") else None
         output = parser.at_any("OUTPUT", "OUT")
         if output:

@@ -72,6 +72,7 @@ VALUES = frozenset(
     }
 )
 STRINGS = frozenset({TokenType.STRING, TokenType.NATIONAL_STRING})
+VARIABLES = frozenset({TokenType.PARAMETER, TokenType.SESSION_PARAMETER})
 NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})
 
 _WORD = re.compile(r"(?:[^\W\d]|[#@])[\w@#$]*|\$[A-Za-z]\w*")
