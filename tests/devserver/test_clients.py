@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -224,7 +225,7 @@ def test_parameters_come_back(connection: Any, value: object) -> None:
 
 
 def test_transactions_are_the_clients(connection: Any, request: pytest.FixtureRequest) -> None:
-    table = f"dbo.[{request.node.name}]"
+    table = "dbo.kept_" + re.sub(r"\W", "_", request.node.name)
 
     def change(sql: str) -> None:
         cursor = connection.cursor()
