@@ -258,6 +258,25 @@ def test_a_result_that_is_cancelled_leaves_the_connection_usable(connection: Any
     assert query(connection, "SELECT 3") == [(3,)]
 
 
+def test_bulk_load_is_refused_and_the_connection_goes_on(server: DevServer, trust: Path) -> None:
+    with contextlib.closing(connect_pymssql(server, trust, "all", "7.4")) as connected:
+        cursor = connected.cursor()
+        cursor.execute("CREATE TABLE dbo.loaded (id int PRIMARY KEY)")
+        cursor.execute("INSERT INTO dbo.loaded VALUES (1)")
+        # It asks for the columns with SET FMTONLY ON, and would never end reading rows.
+        with pytest.raises(Exception, match="not supported by the mssql_async embedded server"):
+            connected.bulk_copy("dbo.loaded", [(2,)])
+        assert query(connected, "SELECT id FROM dbo.loaded") == [(1,)]
+
+
+@pytest.mark.parametrize("option", ["NOEXEC", "PARSEONLY", "FMTONLY"])
+def test_what_was_not_to_be_run_is_not_run(connection: Any, option: str) -> None:
+    with pytest.raises(Exception, match=f"SET {option} ON"):
+        query(connection, f"SET {option} ON; CREATE TABLE dbo.{option} (id int)")
+    connection.rollback()
+    assert query(connection, f"SELECT OBJECT_ID(N'dbo.{option}')") == [(None,)]
+
+
 # --- FreeTDS's shell -------------------------------------------------------------------------
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ...errors import error, message_text
+from ...errors import NotSupportedByStandIn, error, message_text
 from ...results import Command, Done, Environment, EnvironmentChange, Message
 from ...tsql import statements as st
 from .. import formatting
 from ..definitions.place import Place
 from ..frames import Frame
 from ..interpreter import Interpreter
+from ..outcomes import BatchAborted
 from ..steps import Step
+
+_KEEPS_FROM_RUNNING = frozenset({"FMTONLY", "NOEXEC", "PARSEONLY"})
 
 
 def use(interpreter: Interpreter, frame: Frame, statement: st.Use) -> Iterator[Step]:
@@ -38,7 +41,14 @@ def set_option(interpreter: Interpreter, frame: Frame, statement: st.SetOption) 
         if value.startswith("@"):
             value = str(frame.values.get(value.casefold()))
         changed = replace(session.options)
-        changed.set(statement.name, value, statement.line)
+        try:
+            changed.set(statement.name, value, statement.line)
+        except NotSupportedByStandIn as refusal:
+            if statement.name not in _KEEPS_FROM_RUNNING:
+                raise
+            # What follows was not meant to be run: it must not be run instead.
+            yield from interpreter.report(refusal, Done(Command.SET, failed=True))
+            raise BatchAborted from None
         session.options = changed
     if session.options.language != old:
         new = session.options.language
