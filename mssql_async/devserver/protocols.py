@@ -125,6 +125,10 @@ class Session(Protocol):
     @property
     def database(self) -> str: ...
 
+    @property
+    def language(self) -> str:
+        """What LOGIN7 asked for, if the server knows it, or SET LANGUAGE."""
+
     def batch(self, sql: str) -> Run:
         """Run a SQL batch."""
 

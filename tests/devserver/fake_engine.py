@@ -145,6 +145,10 @@ class FakeSession:
     def database(self) -> str:
         return self._database
 
+    @property
+    def language(self) -> str:
+        return "us_english"
+
     def batch(self, sql: str) -> FakeRun:
         self.requests.append(sql)
         if sql.startswith("USE "):

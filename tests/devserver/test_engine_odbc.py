@@ -141,6 +141,16 @@ def test_a_deadlock_is_sqlstate_40001(connect: Connect) -> None:
     one.rollback()
 
 
+def test_the_connection_string_may_choose_the_language(connect: Connect) -> None:
+    connection = connect(Language="British")
+    row = connection.execute("SELECT @@LANGUAGE, MONTH(CAST('01/02/2024' AS datetime))").fetchone()
+    assert row is not None
+    assert tuple(row) == ("British", 2)
+    connection.execute("SET LANGUAGE us_english")
+    connection.set_attr(RESET_CONNECTION, YES)
+    assert value(connection, "SELECT @@LANGUAGE") == "British"
+
+
 def test_a_killed_connection_is_dead_and_its_work_undone(connect: Connect) -> None:
     victim, operator = connect(autocommit=False), connect()
     victim.execute("UPDATE t SET n = 9")

@@ -141,6 +141,10 @@ class SessionState:
         return self.current_database.name
 
     @property
+    def language(self) -> str:
+        return self.options.language
+
+    @property
     def deadlock_priority(self) -> int:
         return self.options.deadlock_priority
 

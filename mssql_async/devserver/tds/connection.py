@@ -70,7 +70,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LANGUAGE = "us_english"
 LOGIN_TIMEOUT = 60.0
 """Seconds a client has for its next login message, before it is hung up on."""
 MAX_QUEUED_MESSAGES = 32
@@ -475,8 +474,8 @@ class TdsConnection:
         tokens.environment(EnvironmentChange(Environment.DATABASE, session.database, "master"))
         tokens.message(Message(5701, message_text(5701, session.database), state=2))
         tokens.collation(DEFAULT_COLLATION_BYTES)
-        tokens.environment(EnvironmentChange(Environment.LANGUAGE, LANGUAGE, ""))
-        tokens.message(Message(5703, message_text(5703, LANGUAGE)))
+        tokens.environment(EnvironmentChange(Environment.LANGUAGE, session.language, ""))
+        tokens.message(Message(5703, message_text(5703, session.language)))
         tokens.login_acknowledged(self._settings.product_version)
         tokens.packet_size(login.packet_size, DEFAULT_PACKET_SIZE)
         features: list[tuple[int, bytes]] = []
