@@ -171,6 +171,7 @@ class TestAtomicity:
         """ "SET XACT_ABORT": "Compile errors, such as syntax errors, aren't affected"."""
         door.run("SET XACT_ABORT ON; BEGIN TRAN; INSERT t VALUES (1)")
         assert door.error("INSERT INTO INTO t").number in (102, 156)
+        assert numbers(door.execute("SELECT FROM FROM"))[0] in (102, 156)
         assert door.value("SELECT @@TRANCOUNT") == 1
         door.run("ROLLBACK")
 

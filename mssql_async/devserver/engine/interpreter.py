@@ -28,6 +28,7 @@ from .outcomes import (
     ENDS_CONNECTION,
     LOWEST_CAUGHT,
     ROLLS_BACK,
+    SYNTAX_ERROR,
     TERMINATES,
     BatchAborted,
     Caught,
@@ -133,6 +134,7 @@ class Interpreter:
         }.get(operation, Command.OTHER)
         try:
             self._ask(f"{operation.name} TRANSACTION")
+            session.statement = _OF_OPERATION[operation]
             if operation is TransactionOperation.BEGIN:
                 self._set_isolation(request.isolation)
                 yield from self.execution.begin(request.name)
@@ -160,7 +162,6 @@ class Interpreter:
         """Run ``steps`` as a whole request: what ends a batch ends here."""
         session = self.session
         session.frame = frame
-        session.last_request_start = time.time()
         try:
             yield from steps
         except (BatchAborted, ScopeEnded, LoopExit):
@@ -268,8 +269,8 @@ class Interpreter:
             yield from self.report(problem, Done(failed=True))
             raise BatchAborted
         fatal = problem.number in ENDS_BATCH
-        if session.options.xact_abort and not isinstance(problem, Raised):
-            fatal = True
+        if session.options.xact_abort and problem.severity != SYNTAX_ERROR:
+            fatal = fatal or not isinstance(problem, Raised)
         if problem.number in ROLLS_BACK and not frame.protected:
             yield from self.execution.roll_back()
         caught_by_outer = ends_scope and frame.parent is not None and frame.parent.protected
@@ -330,6 +331,14 @@ class Interpreter:
             options = session.options
             if not options.implicit_transactions and not options.xact_abort:
                 raise error(266, depth_before, depth, state=2)
+
+
+_OF_OPERATION: dict[TransactionOperation, type] = {
+    TransactionOperation.BEGIN: st.BeginTransaction,
+    TransactionOperation.COMMIT: st.CommitTransaction,
+    TransactionOperation.ROLLBACK: st.RollbackTransaction,
+    TransactionOperation.SAVE: st.SaveTransaction,
+}
 
 
 def _message(problem: SqlError) -> Message:

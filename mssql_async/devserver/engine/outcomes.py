@@ -26,6 +26,10 @@ TERMINATES = frozenset({515, 547, 2601, 2627, 220, 232, 242, 517, 2628, 8115, 81
 LOWEST_CAUGHT = 11
 """TRY catches severities above 10, and below 20."""
 
+SYNTAX_ERROR = 15
+"""The severity of errors that XACT_ABORT does not heed: "compile errors, such as syntax
+errors, aren't affected"."""
+
 ENDS_CONNECTION = 20
 """The lowest severity after which the wire hangs up. Only faults raise such errors."""
 

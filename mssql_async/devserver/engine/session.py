@@ -12,6 +12,7 @@ import contextlib
 import functools
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from ..protocols import LoginRequest, Parameter, Run, StatementHook, TransactionRequest
@@ -44,22 +45,23 @@ class EngineSession(SessionState):
     # --- requests
 
     def batch(self, sql: str) -> Run:
-        return self._start(self.interpreter.batch(sql), sql)
+        return self._start(self.interpreter.batch(sql))
 
     def call(self, procedure: str, parameters: Sequence[Parameter]) -> Run:
-        return self._start(self.interpreter.call(procedure, parameters), procedure)
+        return self._start(self.interpreter.call(procedure, parameters))
 
     def transact(self, request: TransactionRequest) -> Run:
-        return self._start(self.interpreter.transact(request), request.operation.name)
+        return self._start(self.interpreter.transact(request))
 
-    def _start(self, steps: Steps, command: str) -> EngineRun:
+    def _start(self, steps: Steps) -> EngineRun:
         if self._run is not None:
             self._run.close()
         self.interrupted.clear()
         self.runtime.interrupted = False
         if self.killed:
             self.interrupted.set()
-        self.command = command
+        self.statement = None
+        self.last_request_start = time.time()
         self.status = SessionStatus.RUNNING
         self._run = EngineRun(self, steps)
         return self._run

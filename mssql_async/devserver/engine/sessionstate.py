@@ -75,7 +75,6 @@ class SessionState:
         self.current_database = database
         self.options = self.login_options()
         self.statement_hook: StatementHook | None = None
-        self.command = ""
         self.statement: type | None = None
         """The type of the statement that runs, or ran last."""
         self.wait: Wait | None = None
