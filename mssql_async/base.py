@@ -23,7 +23,12 @@ from .checks import check_databases  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .options import backend_options  # noqa: E402
-from .pool import ConnectParameters, PooledConnection, PoolError  # noqa: E402
+from .pool import (  # noqa: E402
+    ConnectParameters,
+    PooledConnection,
+    PoolError,
+    odbc,
+)
 from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
@@ -145,6 +150,13 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         except pyodbc.Error:
             return False
         return True
+
+    def _on_error(self, error: pyodbc.Error) -> None:
+        super()._on_error(error)
+        if self.in_atomic_block and odbc.ended_transaction(error):
+            # The server has rolled back; the driver would silently begin another transaction,
+            # and the block would commit its second half only.
+            self.needs_rollback = True
 
     # --- transactions: without the dialect's questions about @@TRANCOUNT -----------------
 

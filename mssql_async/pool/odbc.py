@@ -29,6 +29,9 @@ RETIRING_ERRORS = frozenset({596, 3906, 6005, 10928, 10929, 40143, 40197, 40501,
 #: Deadlock victim, lock request time-out, snapshot update conflict.
 CONFLICTS = frozenset({1205, 1222, 3960})
 
+#: Deadlock victim and snapshot conflict end the transaction, a lock time-out its statement only.
+_ENDS_TRANSACTION = frozenset({1205, 3960})
+
 PROOF_TIMEOUT = 5
 """Seconds that a reset, or the rollback of a context that is over, may take. A peer that is frozen
 or unplugged answers nothing; the driver then waits about four seconds more for its cancel to
@@ -59,6 +62,12 @@ def is_conflict(error: BaseException) -> bool:
     """
     state = str(error.args[0]) if error.args else ""
     return state.startswith("40") or not CONFLICTS.isdisjoint(error_numbers(error))
+
+
+def ended_transaction(error: BaseException) -> bool:
+    """Whether the server has rolled the whole transaction back because of an error."""
+    state = str(error.args[0]) if error.args else ""
+    return state.startswith("40") or not _ENDS_TRANSACTION.isdisjoint(error_numbers(error))
 
 
 def request_reset(raw: pyodbc.Connection) -> None:

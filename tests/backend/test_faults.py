@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from django.db import Error, InterfaceError, OperationalError
+from django.db.transaction import TransactionManagementError
 from django.db.utils import ProgrammingError
 
 from mssql_async.base import DatabaseWrapper
@@ -290,6 +291,21 @@ class TestFailedStatements:
         wrapper.set_autocommit(True)
         assert ask(wrapper, "SELECT count(*) FROM ledger") == (0,)
         assert server.counters.logins == 1
+
+    def test_a_block_that_goes_on_after_a_deadlock_commits_no_second_half(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        do(wrapper, "CREATE TABLE ledger (id int)")
+        in_transaction(wrapper, "INSERT INTO ledger VALUES (1)")
+        wrapper.in_atomic_block = True
+        with server.faults.deadlock("UPDATE%"), pytest.raises(OperationalError):
+            do(wrapper, "UPDATE ledger SET id = 2")
+        with pytest.raises(TransactionManagementError):
+            do(wrapper, "INSERT INTO ledger VALUES (3)")
+        wrapper.in_atomic_block = wrapper.needs_rollback = False
+        wrapper.rollback()
+        wrapper.set_autocommit(True)
+        assert ask(wrapper, "SELECT count(*) FROM ledger") == (0,)
 
     def test_what_did_not_deadlock_commits(
         self, server: DevServer, wrapper: DatabaseWrapper
