@@ -18,14 +18,7 @@ from ..errors import SqlError, error
 from ..schema import Check, ForeignKey, Index, IndexKind, ReferentialAction, Table
 from ..sqltypes import BINARY_KINDS, StorageValue
 from .catalog import Catalog
-from .storage import (
-    Expressions,
-    create_index_sql,
-    drop_index_sql,
-    index_name,
-    quote,
-    rowid_alias,
-)
+from .storage import Expressions, create_index_sql, drop_index_sql, index_name, quote, rowid_alias
 
 FOREIGN_KEY_FUNCTION = "mssql_foreign_key"
 CHECK_FUNCTION = "mssql_check"

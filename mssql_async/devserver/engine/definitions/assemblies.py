@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 from ...errors import NotSupportedByStandIn, SqlError, error
 from ...results import Command
-from ...schema import (
-    ObjectName,
-)
+from ...schema import ObjectName
 from ...tsql import statements as st
-from ..catalog import (
-    Assembly,
-    ClrFunction,
-    fold,
-    key_of,
-)
+from ..catalog import Assembly, ClrFunction, fold, key_of
 from ..execution import Execution
 from ..steps import Step
 from .change import Change

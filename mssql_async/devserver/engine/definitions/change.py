@@ -1,7 +1,7 @@
 """Carrying out a definition statement: the changed tables become SQLite's and the catalog's.
 
 A statement computes the changed tables and hands them to :class:`Change`, which makes the
-SQLite file agree (:mod:`..storage`, :mod:`..constraints`) and stores the new catalog, all
+SQLite file agree (:mod:`mssql_async.devserver.engine.storage`) and stores the new catalog, all
 in the transaction of the statement.
 """
 
@@ -14,19 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import SqlError, error
-from ...schema import (
-    Index,
-    IndexKind,
-    Table,
-)
+from ...schema import Index, IndexKind, Table
 from ...tsql import compiler
 from .. import catalogstore, clock, constraints, storage
-from ..catalog import (
-    Catalog,
-    CatalogEditor,
-    fold,
-    key_of,
-)
+from ..catalog import Catalog, CatalogEditor, fold, key_of
 from ..outcomes import SeveralErrors
 from ..storage import quote
 from .place import Place

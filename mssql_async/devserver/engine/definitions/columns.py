@@ -7,10 +7,7 @@ from dataclasses import replace
 
 from ...errors import NotSupportedByStandIn, error
 from ...results import Command
-from ...schema import (
-    Column,
-    Table,
-)
+from ...schema import Column, Table
 from ...sqltypes import Kind
 from ...tsql import compiler
 from ...tsql import statements as st
@@ -21,10 +18,7 @@ from ..storage import quote
 from .change import Change
 from .dependants import check_alterable, check_droppable
 from .place import Place, define_identity, display, identity_counters, sqlite_name
-from .tablebuilder import (
-    TableBuilder,
-    with_column,
-)
+from .tablebuilder import TableBuilder, with_column
 from .tableconstraints import validate, without_constraint
 
 

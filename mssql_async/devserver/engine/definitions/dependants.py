@@ -5,15 +5,9 @@ from __future__ import annotations
 import re
 
 from ...errors import SqlError, error
-from ...schema import (
-    Column,
-    IndexKind,
-    Table,
-)
+from ...schema import Column, IndexKind, Table
 from ...sqltypes import MAX, Kind
-from ..catalog import (
-    fold,
-)
+from ..catalog import fold
 from ..outcomes import SeveralErrors
 
 _VARIABLE = frozenset({Kind.VARCHAR, Kind.NVARCHAR, Kind.VARBINARY})

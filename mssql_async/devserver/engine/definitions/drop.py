@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 from ...errors import SqlError, error
 from ...results import Command
-from ...schema import (
-    ObjectName,
-)
+from ...schema import ObjectName
 from ...tsql import statements as st
 from ..execution import Execution
 from ..steps import Step

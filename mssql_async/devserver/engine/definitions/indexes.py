@@ -7,26 +7,15 @@ from dataclasses import replace
 
 from ...errors import NotSupportedByStandIn, error
 from ...results import Command
-from ...schema import (
-    Index,
-    IndexKind,
-)
+from ...schema import Index, IndexKind
 from ...sqltypes import MAX
 from ...tsql import statements as st
-from ..catalog import (
-    index_named,
-)
+from ..catalog import index_named
 from ..execution import Execution
 from ..steps import Step
 from .change import Change
 from .place import Place
-from .tablebuilder import (
-    NO_KEYS,
-    column_name,
-    next_index_id,
-    parenthesized,
-    real_name,
-)
+from .tablebuilder import NO_KEYS, column_name, next_index_id, parenthesized, real_name
 
 
 def create_index(execution: Execution, statement: st.CreateIndex) -> Iterator[Step]:

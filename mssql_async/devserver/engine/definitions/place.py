@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 from ...errors import NotSupportedByStandIn, error
-from ...schema import (
-    ObjectName,
-    Table,
-)
-from ..catalog import (
-    DBO,
-    Catalog,
-    fold,
-)
+from ...schema import ObjectName, Table
+from ..catalog import DBO, Catalog, fold
 from ..databases import TEMPDB, Database
 from ..identities import IdentityCounters
 from ..sessionstate import SessionState

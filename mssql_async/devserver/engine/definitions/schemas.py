@@ -6,13 +6,9 @@ from collections.abc import Iterator
 
 from ...errors import error
 from ...results import Command
-from ...schema import (
-    ObjectName,
-)
+from ...schema import ObjectName
 from ...tsql import statements as st
-from ..catalog import (
-    fold,
-)
+from ..catalog import fold
 from ..execution import Execution
 from ..outcomes import SeveralErrors
 from ..steps import Step

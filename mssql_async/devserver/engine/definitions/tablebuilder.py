@@ -25,13 +25,7 @@ from ...schema import (
 from ...sqltypes import MAX, Kind, SqlType
 from ...tsql import compiler
 from ...tsql import statements as st
-from ..catalog import (
-    DBO,
-    fold,
-    index_named,
-    key_of,
-    primary_key,
-)
+from ..catalog import DBO, fold, index_named, key_of, primary_key
 from ..outcomes import SeveralErrors
 from .change import Change
 

@@ -8,27 +8,17 @@ from typing import Any
 
 from ...errors import error
 from ...results import Command
-from ...schema import (
-    Check,
-    ForeignKey,
-    Index,
-    Table,
-)
+from ...schema import Check, ForeignKey, Index, Table
 from ...tsql import compiler
 from ...tsql import statements as st
 from .. import constraints
-from ..catalog import (
-    Catalog,
-    fold,
-)
+from ..catalog import Catalog, fold
 from ..execution import Execution
 from ..outcomes import SeveralErrors
 from ..steps import Step
 from .change import Change
 from .place import Place, sqlite_name
-from .tablebuilder import (
-    with_column,
-)
+from .tablebuilder import with_column
 
 
 def validate(

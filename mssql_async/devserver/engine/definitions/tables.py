@@ -6,17 +6,13 @@ from collections.abc import Iterator
 
 from ...errors import SqlError, error
 from ...results import Command, ResultColumn
-from ...schema import (
-    Table,
-)
+from ...schema import Table
 from ...tsql import statements as st
 from ..execution import Execution
 from ..steps import Step
 from .change import Change
 from .place import Place, check_new_name, define_identity, identity_counters, sqlite_name
-from .tablebuilder import (
-    TableBuilder,
-)
+from .tablebuilder import TableBuilder
 
 
 def create_table(execution: Execution, statement: st.CreateTable) -> Iterator[Step]:

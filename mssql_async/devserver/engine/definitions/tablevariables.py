@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...schema import (
-    ObjectName,
-    Table,
-)
+from ...schema import ObjectName, Table
 from ...sqltypes import StorageValue
 from ...tsql import statements as st
 from .. import storage
-from ..catalog import (
-    DBO,
-)
+from ..catalog import DBO
 from ..frames import Frame
 from ..sessionstate import SessionState
 from ..storage import quote
 from .change import Change, compile_expression, temporary_storage_name
 from .place import Place, define_identity
-from .tablebuilder import (
-    TableBuilder,
-)
+from .tablebuilder import TableBuilder
 
 
 def declare_table(session: SessionState, frame: Frame, statement: st.DeclareTable) -> None:

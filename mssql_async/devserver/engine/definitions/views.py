@@ -6,15 +6,10 @@ from collections.abc import Iterator
 
 from ...errors import SqlError, error
 from ...results import Command
-from ...schema import (
-    Column,
-    View,
-)
+from ...schema import Column, View
 from ...tsql import compiler
 from ...tsql import statements as st
-from ..catalog import (
-    fold,
-)
+from ..catalog import fold
 from ..execution import Execution
 from ..frames import Frame
 from ..scope import CompileScope
