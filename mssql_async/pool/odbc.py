@@ -32,9 +32,9 @@ CONFLICTS = frozenset({1205, 1222, 3960})
 #: Deadlock victim and snapshot conflict end the transaction, a lock time-out its statement only.
 _ENDS_TRANSACTION = frozenset({1205, 3960})
 
-PROOF_TIMEOUT = 5
-"""Seconds that a reset, or the rollback of a context that is over, may take. A peer that is frozen
-or unplugged answers nothing; the driver then waits about four seconds more for its cancel to
+PROOF_TIMEOUT = 3
+"""Seconds that a reset, or the rollback of a context that is over, may take. A peer that is
+frozen or unplugged answers nothing; the driver then waits twice as long again for its cancel to
 be acknowledged."""
 
 #: SQLSTATEs that mean the link is gone. Class 08 altogether, plus the time-out of the link.
@@ -73,6 +73,11 @@ def ended_transaction(error: BaseException) -> bool:
 def request_reset(raw: pyodbc.Connection) -> None:
     """Have the next message carry RESETCONNECTION (MS-TDS 2.2.3.1.2): no message of its own."""
     raw.set_attr(SQL_ATTR_RESET_CONNECTION, SQL_RESET_CONNECTION_YES)
+
+
+def bounded(seconds: int) -> int:
+    """A statement time limit of at most :data:`PROOF_TIMEOUT`; 0 means none to the driver."""
+    return min(seconds, PROOF_TIMEOUT) if seconds else PROOF_TIMEOUT
 
 
 def peer_hung_up(raw: pyodbc.Connection) -> bool:

@@ -105,7 +105,7 @@ class OdbcConnector:
 
     def reset(self, raw: pyodbc.Connection) -> None:
         odbc.request_reset(raw)
-        raw.timeout = odbc.PROOF_TIMEOUT
+        raw.timeout = odbc.bounded(self._parameters.query_timeout)
         self._run_setup(raw)
         raw.timeout = self._parameters.query_timeout
 

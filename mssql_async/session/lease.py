@@ -152,7 +152,7 @@ class LeasedConnection:
         if self._in_transaction:
             # Bounded, unlike a rollback that the caller asks for: nobody waits for a context
             # that is over, and a frozen peer would never answer.
-            self._raw.timeout = odbc.PROOF_TIMEOUT
+            self._raw.timeout = odbc.bounded(self._raw.timeout)
             self._roll_back()
         if self._raw.timeout != self._baseline_timeout:
             self._raw.timeout = self._baseline_timeout
