@@ -86,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     encryption.add_argument(
         "--require-encryption", action="store_true", help="let nobody in without it"
     )
+    encryption.add_argument(
+        "--encrypt-logins",
+        action="store_true",
+        help="encrypt the login even of clients that want no encryption, as SQL Server does",
+    )
     encryption.add_argument("--no-tls", action="store_true", help="have no encryption at all")
     return parser
 
@@ -97,7 +102,12 @@ def _tls(options: argparse.Namespace) -> ServerTls | None:
     :raises CannotMakeCertificate: ``cryptography`` is missing and encryption required.
     """
     if options.no_tls:
-        if options.require_encryption or options.certificate or options.write_certificate:
+        if (
+            options.require_encryption
+            or options.encrypt_logins
+            or options.certificate
+            or options.write_certificate
+        ):
             raise ValueError("--no-tls contradicts the other options of encryption")
         return None
     certificate = None
@@ -106,7 +116,12 @@ def _tls(options: argparse.Namespace) -> ServerTls | None:
     elif options.key is not None:
         raise ValueError("--key needs --certificate")
     try:
-        tls = open_tls(options.host, certificate, required=options.require_encryption)
+        tls = open_tls(
+            options.host,
+            certificate,
+            required=options.require_encryption,
+            encrypt_logins=options.encrypt_logins,
+        )
     except ssl.SSLError as failure:
         raise ValueError(f"certificate and key: {failure.reason or failure}") from None
     if options.write_certificate is not None:

@@ -207,10 +207,12 @@ class DevServer:
     and protects nothing. Not for production.
 
     Clients choose whether to encrypt (``Encrypt=no``, ``yes`` or ``strict``) unless
-    ``require_encryption`` is set. The certificate is made at start, for the names of
-    loopback and ``host``, unless ``certificate`` gives one; clients that check it trust
-    :attr:`certificate_pem`. Without TLS, because ``tls`` is false or the package
-    ``cryptography`` is missing, only ``Encrypt=no`` gets in.
+    ``require_encryption`` is set. With ``Encrypt=no`` nothing is encrypted, so that a proxy
+    can count messages; ``encrypt_logins`` encrypts the login even then, as SQL Server does.
+    The certificate is made at start, for the names of loopback and ``host``, unless
+    ``certificate`` gives one; clients that check it trust :attr:`certificate_pem`. Without
+    TLS, because ``tls`` is false or the package ``cryptography`` is missing, only
+    ``Encrypt=no`` gets in.
 
     Besides the user with the password, whoever brings one of the ``accepted_tokens`` logs
     in (``SQL_COPT_SS_ACCESS_TOKEN``): a mapping of tokens to their expiry, ``None`` for
@@ -239,6 +241,7 @@ class DevServer:
         tls: bool = True,
         certificate: Certificate | None = None,
         require_encryption: bool = False,
+        encrypt_logins: bool = False,
         accepted_tokens: Mapping[str, datetime.datetime | None] | None = None,
         clock: Callable[[], datetime.datetime] = utc_now,
         faults_clock: Clock = time.monotonic,
@@ -248,7 +251,11 @@ class DevServer:
         self.database = database
         self._password = password
         self._tokens = AccessTokens(accepted_tokens, user=user, clock=clock)
-        server_tls = open_tls(host, certificate, required=require_encryption) if tls else None
+        server_tls = None
+        if tls:
+            server_tls = open_tls(
+                host, certificate, required=require_encryption, encrypt_logins=encrypt_logins
+            )
         if engine is None:
             engine = open_configured_engine(
                 EngineConfig(
@@ -388,7 +395,11 @@ def open_configured_engine(config: EngineConfig) -> Engine:
 
 
 def open_tls(
-    host: str, certificate: Certificate | None = None, *, required: bool = False
+    host: str,
+    certificate: Certificate | None = None,
+    *,
+    required: bool = False,
+    encrypt_logins: bool = False,
 ) -> ServerTls | None:
     """TLS with ``certificate``, or with one made for ``host``. ``None``, and a warning in
     the log, where that cannot be made.
@@ -403,7 +414,7 @@ def open_tls(
                 raise
             logger.warning("TLS is not available, clients need Encrypt=no: %s", failure)
             return None
-    return ServerTls.of(certificate, required=required)
+    return ServerTls.of(certificate, required=required, encrypt_logins=encrypt_logins)
 
 
 def _serve_in_thread(

@@ -44,13 +44,13 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def server(engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> Iterator[DevServer]:
-    with serving(engine, caplog) as running:
+    with serving(engine, caplog, encrypt_logins=True) as running:
         yield running
 
 
 @pytest.fixture
 def grumbling_server(engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> Iterator[DevServer]:
-    with serving(engine, caplog, worst=logging.WARNING) as running:
+    with serving(engine, caplog, worst=logging.WARNING, encrypt_logins=True) as running:
         yield running
 
 
@@ -72,6 +72,18 @@ def test_the_driver_logs_in_and_queries(server: DevServer, encrypt: str) -> None
         assert connected.execute(LONG).fetchval() == 1
     assert server.counters.messages["login7"] == 1
     assert server.counters.messages["prelogin"] == 1, "a handshake is no message of its own"
+
+
+def test_unless_logins_are_to_be_encrypted_a_client_that_wants_no_encryption_gets_none(
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A counting proxy between the two reads every message then."""
+    with serving(engine, caplog) as server:
+        with TlsClient(server.port, trusting(server)) as client:
+            assert client.prelogin(Encryption.OFF).encryption is Encryption.NOT_SUPPORTED
+        string = connection_string(server, Encrypt="no")
+        with pyodbc.connect(string, autocommit=True) as connected:
+            assert connected.execute("SELECT 1").fetchval() == 1
 
 
 def test_the_driver_speaks_tds_8_and_trusts_the_certificate_it_is_given(

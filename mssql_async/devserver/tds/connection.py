@@ -365,7 +365,13 @@ class TdsConnection:
         # Where only the login is encrypted, Microsoft's clients encrypt its first packet
         # only: the end of a long access token would travel in clear.
         token = prelogin.federated_authentication and prelogin.encryption is Encryption.OFF
-        return Encryption.ON if tls.required or token else Encryption.OFF
+        if tls.required or token:
+            return Encryption.ON
+        if prelogin.encryption is Encryption.OFF and not tls.encrypt_logins:
+            # As a server without a certificate: everything stays readable to tools that
+            # count messages between client and server.
+            return Encryption.NOT_SUPPORTED
+        return Encryption.OFF
 
     async def _begin_strict_tls(self) -> bool:
         """TDS 8.0: TLS before anything else; says whether the client wants that."""

@@ -39,7 +39,9 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """What a server needs to speak TLS. ``required``: nobody logs in without it."""
+    """What a server needs to speak TLS. ``required``: nobody logs in without it.
+    ``encrypt_logins``: the login of a client that asks for no encryption is encrypted all
+    the same, as a SQL Server with a certificate does (ENCRYPT_OFF on both sides)."""
 
     certificate_pem: str
     wrapped: ssl.SSLContext
@@ -47,9 +49,12 @@ class ServerTls:
     strict: ssl.SSLContext
     """For TDS 8.0."""
     required: bool = False
+    encrypt_logins: bool = False
 
     @classmethod
-    def of(cls, certificate: Certificate, *, required: bool = False) -> Self:
+    def of(
+        cls, certificate: Certificate, *, required: bool = False, encrypt_logins: bool = False
+    ) -> Self:
         """
         :raises ssl.SSLError: certificate and key do not belong together.
         """
@@ -59,7 +64,7 @@ class ServerTls:
         wrapped.maximum_version = ssl.TLSVersion.TLSv1_2
         strict.set_alpn_protocols([ALPN])
         _load(certificate, wrapped, strict)
-        return cls(certificate.certificate_pem, wrapped, strict, required)
+        return cls(certificate.certificate_pem, wrapped, strict, required, encrypt_logins)
 
 
 def _context() -> ssl.SSLContext:
