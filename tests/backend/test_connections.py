@@ -215,6 +215,18 @@ class TestLeases:
         do(wrapper, "INSERT INTO #mine VALUES (1)")
         assert ask(wrapper, "SELECT a FROM #mine") == (1,)
 
+    def test_whatever_a_request_still_holds_goes_back_when_it_ends(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        do(wrapper, "CREATE TABLE #mine (a int)")
+        wrapper.cursor().execute("SELECT 1")
+        wrapper.set_autocommit(False)
+        do(wrapper, "INSERT INTO #mine VALUES (1)")
+        held = [pool for pool in pool_statistics() if pool.in_use]
+        assert len(held) == 1
+        wrapper.close_if_unusable_or_obsolete()  # what Django calls when a request ends
+        assert [pool for pool in pool_statistics() if pool.in_use] == []
+
     def test_a_lease_may_be_held_to_the_contexts_end_on_request(self, server: DevServer) -> None:
         whole = wrapper_for(server, OPTIONS={"pool": {"lease": "context"}})
         ask(whole, "SELECT 1")

@@ -38,7 +38,7 @@ def open_descriptors() -> int:
 @pytest.fixture
 def server(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> DevServer:  # type: ignore[misc]
     threads, descriptors = threads_of_servers(), open_descriptors()
-    with caplog.at_level(logging.INFO), DevServer() as running:
+    with caplog.at_level(logging.INFO), DevServer(encrypt_logins=True) as running:
         yield running
         assert answers(running)
         running.kill()

@@ -786,6 +786,8 @@ class TdsConnection:
         with contextlib.suppress(OSError, TimeoutError):
             if self._tls is not None:
                 self._tls.say_goodbye()
+            # What a delay still holds back must not follow the end.
+            self._gate.close()
             if transport.can_write_eof():
                 transport.write_eof()
             self._stream.close()
