@@ -41,6 +41,9 @@ pyodbc.pooling = False
 #: mssql-django calls it transient, as Azure says it when a database fails over.
 CANNOT_OPEN_DATABASE = frozenset({4060})
 
+#: Keywords of ``extra_params`` that name a server other than HOST.
+_NAME_A_SERVER = frozenset({"server", "address", "addr", "failover_partner"})
+
 #: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
 _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
 
@@ -202,9 +205,14 @@ def _address(conn_params: dict[str, Any]) -> tuple[str, int] | None:
     options = conn_params.get("OPTIONS") or {}
     host = str(conn_params.get("HOST") or "localhost")
     port = str(conn_params.get("PORT") or "")
-    extra = str(options.get("extra_params") or "").lower()
+    extra = mssql.DatabaseWrapper._parse_extra_params(options.get("extra_params"))  # noqa: SLF001
     plain = not any(mark in host for mark in "\\:,;({")
-    if options.get("dsn") or not plain or not port.isdigit() or "server" in extra:
+    if (
+        options.get("dsn")
+        or not plain
+        or not port.isdigit()
+        or not _NAME_A_SERVER.isdisjoint(extra)
+    ):
         return None
     return host, int(port)
 

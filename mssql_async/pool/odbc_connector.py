@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,7 +30,6 @@ class OdbcConnector:
     ) -> None:
         self._parameters = parameters
         self._converters = dict(output_converters or {})
-        self._stopping = threading.Event()
         self._has_connected = False
 
     def __repr__(self) -> str:
@@ -60,8 +58,7 @@ class OdbcConnector:
                 )
                 if not retry:
                     raise _explained(error, p.target, attempts) from error
-                if self._stopping.wait(pause):
-                    raise _explained(error, p.target, attempts) from error
+                time.sleep(pause)
 
     def _is_transient(self, error: pyodbc.Error) -> bool:
         p = self._parameters
@@ -115,10 +112,6 @@ class OdbcConnector:
     def close(self, raw: pyodbc.Connection) -> None:
         with contextlib.suppress(pyodbc.Error):
             raw.close()
-
-    def stop(self) -> None:
-        """End the pause of whoever waits between two attempts."""
-        self._stopping.set()
 
 
 def _require_listener(address: tuple[str, int]) -> None:

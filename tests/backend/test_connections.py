@@ -341,6 +341,15 @@ class TestErrors:
         assert f"Nothing listens on port {closed}" in raised.value.args[1]
         assert "Check HOST and PORT" in raised.value.args[1]
 
+    def test_trusting_a_certificate_does_not_keep_a_closed_port_from_being_named(
+        self, server: DevServer
+    ) -> None:
+        closed = server.port
+        server.close()
+        options = {"extra_params": "Encrypt=no;TrustServerCertificate=yes"}
+        with pytest.raises(OperationalError, match=f"Nothing listens on port {closed}"):
+            wrapper_for(server, PORT=str(closed), OPTIONS=options).ensure_connection()
+
     def test_an_unknown_host_is_named_at_once(self, server: DevServer) -> None:
         with pytest.raises(OperationalError, match=r"'no\.such\.host\.invalid' has no address"):
             wrapper_for(server, HOST="no.such.host.invalid").ensure_connection()
