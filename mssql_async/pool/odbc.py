@@ -99,22 +99,32 @@ def peer_hung_up(raw: pyodbc.Connection) -> bool:
 
 @cache
 def _get_connect_attribute() -> Any:
-    """``SQLGetConnectAttr`` of the driver manager that pyodbc is linked to, or ``None``."""
-    if sys.platform == "win32":
-        names = ["odbc32"]
-    elif sys.platform == "darwin":
-        names = ["libodbc.2.dylib", ctypes.util.find_library("odbc") or ""]
-    else:
-        names = ["libodbc.so.2", ctypes.util.find_library("odbc") or ""]
-    for name in filter(None, names):
-        try:
-            # PyDLL keeps the GIL: the call takes less time than giving it up.
-            function = ctypes.PyDLL(name).SQLGetConnectAttr
-        except (OSError, AttributeError):
-            continue
-        function.restype = ctypes.c_short
+    # PyDLL keeps the GIL: the call takes less time than giving it up.
+    function = driver_manager_function("SQLGetConnectAttr", ctypes.PyDLL)
+    if function is not None:
         function.argtypes = [
             ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p,
         ]  # fmt: skip
+    return function
+
+
+def driver_manager_function(name: str, loader: type[ctypes.CDLL] = ctypes.CDLL) -> Any:
+    """A function of the driver manager that pyodbc is linked to, or ``None``.
+
+    Functions that may do I/O need ``ctypes.CDLL``, which lets go of the interpreter
+    meanwhile. The caller sets ``argtypes``.
+    """
+    if sys.platform == "win32":
+        libraries = ["odbc32"]
+    elif sys.platform == "darwin":
+        libraries = ["libodbc.2.dylib", ctypes.util.find_library("odbc") or ""]
+    else:
+        libraries = ["libodbc.so.2", ctypes.util.find_library("odbc") or ""]
+    for library in filter(None, libraries):
+        try:
+            function = getattr(loader(library), name)
+        except (OSError, AttributeError):
+            continue
+        function.restype = ctypes.c_short
         return function
     return None
