@@ -375,7 +375,7 @@ class TokenCache:
                 f"The token provider {self._name} returned an access token that expired before "
                 "the year 2002: expires_on must be seconds since the epoch, not a duration."
             )
-        when = f"expires in {left:.0f} s" if left > 0 else f"expired {-left:.0f} s ago"
+        when = f"expires in {left:.0f} s" if left > 0 else f"expired {abs(left):.0f} s ago"
         return (
             f"The token provider {self._name} returned an access token that {when}, but at least "
             f"{self._margin:.0f} s must be left to open a connection with it. Have the provider "
