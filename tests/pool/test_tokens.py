@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mssql_async.pool import tokens
+from mssql_async.pool.runtime import SYSTEM
 from mssql_async.pool.tokens import (
     AZURE_SQL_SCOPE,
     MARGIN,
@@ -214,7 +215,7 @@ def test_every_caller_gets_an_exception_of_its_own_with_the_providers_as_its_cau
     failure = OSError("the identity service is away")
     issuer = Issuer(failure)
     issuer.open.clear()
-    callers = Callers(cache_of(clocks, issuer, start=tokens.SYSTEM.start), 5, clocks.later)
+    callers = Callers(cache_of(clocks, issuer, start=SYSTEM.start), 5, clocks.later)
     wait_for(waiting, 5)
     issuer.open.set()
     callers.join()
@@ -236,7 +237,7 @@ def test_who_waits_for_the_provider_waits_no_longer_than_its_deadline(
 ) -> None:
     issuer = Issuer((SECRET, clocks.epoch + HOUR))
     issuer.open.clear()
-    cache = cache_of(clocks, issuer, start=tokens.SYSTEM.start)
+    cache = cache_of(clocks, issuer, start=SYSTEM.start)
     for _ in range(2):  # the one that called it, and one that joined
         with pytest.raises(TokenError, match="Issuer has not answered within"):
             cache.get(clocks.monotonic)
@@ -283,7 +284,7 @@ def test_while_one_renewal_is_under_way_the_others_go_on_with_the_old_token(
     clocks: Clocks, landed: threading.Semaphore
 ) -> None:
     issuer = Issuer(("old", clocks.epoch + HOUR), ("new", clocks.epoch + 2 * HOUR))
-    cache = cache_of(clocks, issuer, start=tokens.SYSTEM.start)
+    cache = cache_of(clocks, issuer, start=SYSTEM.start)
     cache.get(clocks.later)
     wait_for(landed)
     issuer.open.clear()
@@ -395,7 +396,7 @@ def test_a_token_just_outside_the_margin_opens_connections(clocks: Clocks) -> No
 
 def uses_a_token_one_second_before_its_expiry(clocks: Clocks, margin: float) -> bool:
     issuer = Issuer(("old", clocks.epoch + HOUR), ("new", clocks.epoch + 2 * HOUR))
-    cache = cache_of(clocks, issuer, margin=margin, start=tokens.SYSTEM.start)
+    cache = cache_of(clocks, issuer, margin=margin, start=SYSTEM.start)
     cache.get(clocks.later)
     clocks.advance(HOUR - 1)
     return text_of(cache.get(clocks.later)) == "old"
@@ -675,6 +676,7 @@ def test_an_error_of_the_providers_that_shows_the_token_is_told_without_it(
 FORKING = """
 import os, sys, threading
 from mssql_async.pool import tokens
+from mssql_async.pool.runtime import SYSTEM
 
 main = os.getpid()
 entered, never = threading.Event(), threading.Event()
