@@ -1,4 +1,7 @@
-"""What pyodbc does not offer by name: reading errors, the reset flag, the liveness flag."""
+"""What pyodbc does not offer by name: reading errors, the reset flag, the liveness flag.
+
+``docs/faults.md`` has what the driver says on which occasion.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ctypes
 import ctypes.util
 import re
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,41 +20,147 @@ SQL_RESET_CONNECTION_YES = 1
 SQL_COPT_SS_CONNECTION_DEAD = 1244
 """Asks Microsoft's driver to look at the socket; no message is sent (wire.md)."""
 
-_SQL_SUCCESS_CODES = (0, 1)
-# pyodbc writes "text (number) (function)" for the first record of an error and
-# "; [state] text (number)" for the others: numbers inside the texts are no error numbers.
-_NUMBER = re.compile(r"\((\d{1,6})\)(?= \(SQL|; \[|$)")
+SQL_ATTR_CONNECTION_DEAD = 1209
+"""ODBC's own attribute: what a driver remembers. It looks at nothing, so it knows only once a
+statement has failed."""
 
-#: Errors after which this server will not serve the connection again, whatever their SQLSTATE:
-#: read-only after a failover, database unavailable, shutdown, killed sessions, Azure's
-#: "service is busy" and "being reconfigured" (SQL Server, "Database engine errors").
-RETIRING_ERRORS = frozenset({596, 3906, 6005, 10928, 10929, 40143, 40197, 40501, 40540, 40613})
+_SQL_SUCCESS_CODES = (0, 1)
+
+#: Errors after which this server will not serve the connection again, whatever their SQLSTATE
+#: and even where it stays open. Texts and severities: SQL Server documentation, "Database
+#: engine errors"; for Azure's "Troubleshoot connectivity issues and other errors".
+RETIRING_ERRORS = frozenset(
+    {
+        # The session is over: killed, shutdown, terminated for what it used up (log, locks,
+        # memory, tempdb, time), access token expired (dotnet/SqlClient#2792).
+        *(596, 6005, 37396, 40549, 40550, 40551, 40552, 40553),
+        # The database is served elsewhere: read-only after a failover; replica of an
+        # availability group that does not answer, or not to us, or has no role, or no quorum.
+        *(3906, 976, 978, 983, 988),
+        # Azure: reconfigured, busy, not available; resource limits, which are of severity 20.
+        *(40143, 40197, 40501, 40540, 40613, 10928, 10929),
+        # Driver and server do not agree which transaction is open (sqlalchemy#6073).
+        *(3971, 3989),
+    }
+)
 
 #: Deadlock victim, lock request time-out, snapshot update conflict.
 CONFLICTS = frozenset({1205, 1222, 3960})
 
-#: Deadlock victim and snapshot conflict end the transaction, a lock time-out its statement only.
-_ENDS_TRANSACTION = frozenset({1205, 3960})
+#: Errors after which the transaction is gone, or good for nothing but ROLLBACK, with XACT_ABORT
+#: off. Every other one ends its statement only, as far as its number says.
+TRANSACTION_ENDING_ERRORS = frozenset(
+    {
+        1205,  # chosen as the deadlock victim
+        # SNAPSHOT: begun under another level ("will cause the transaction to abort", SET
+        # TRANSACTION ISOLATION LEVEL); row version gone; update conflict; object was altered;
+        # DDL inside of it; version store shrunk. Their texts say so: "transaction failed".
+        *(3951, 3958, 3960, 3961, 3964, 3966),
+        # Doomed (XACT_STATE() is -1), and found doomed where a batch begins or ends.
+        *(3930, 3931, 3939, 3998),
+        # Ended inside of a trigger or CLR routine, or with a MARS batch.
+        *(3609, 3616, 3992, 3993, 3997),
+        # Text that is no number, date, money or uniqueidentifier ends the batch and rolls back,
+        # unlike a number that overflows (E. Sommarskog, "Error and Transaction Handling in SQL
+        # Server", part two).
+        *(235, 241, 244, 245, 248, 295, 8114, 8169),
+        # Not as many transactions open as somebody believed: this one has ended, or there is
+        # another inside of it that nobody will commit. Savepoints vanish with theirs.
+        *(266, 628, 3902, 3903, 6401),
+    }
+)
 
 PROOF_TIMEOUT = 3
 """Seconds that a reset, or the rollback of a context that is over, may take. A peer that is
 frozen or unplugged answers nothing; the driver then waits twice as long again for its cancel to
 be acknowledged."""
 
-#: SQLSTATEs that mean the link is gone. Class 08 altogether, plus the time-out of the link.
-_LINK_STATES = ("08", "HYT01")
+#: The drivers' own SQLSTATEs for a link that is gone: ODBC's "Appendix A", SMux (08S02),
+#: HYT01 and 08007 in FreeTDS, HY117 ("suspended due to unknown transaction state"). The
+#: server's errors 911 and 916, a wrong name in USE, arrive as 08004: that one is not here.
+LINK_STATES = frozenset({"08001", "08003", "08007", "08S01", "08S02", "HY117", "HYT01"})
+
+#: IMC01 to IMC07: the driver has tried, or not tried, to bring an idle connection back.
+_NOT_RECOVERED = "IMC"
+
+_DEADLOCK_STATE = "40001"
+"""Class 40 also has 40003, "statement completion unknown", which nobody may run again."""
+
+# pyodbc writes "[state] text (number) (function)" for the first record of an error and
+# "; [state] text (number)" for the others. A text begins with who wrote it, in brackets.
+_NEXT_RECORD = re.compile(r"; (?=\[[0-9A-Z]{5}\] \[)")
+_RECORD = re.compile(
+    r"\[(?P<state>[0-9A-Z]{5})\] (?P<origin>(?:\[[^\]]*\])*)(?P<text>.*) "
+    r"\((?P<number>-?\d+)\)(?: \(SQL\w+\))?",
+    re.DOTALL,
+)
+_FROM_SERVER = "[SQL Server]"
+_MICROSOFTS = "[Microsoft]"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One record of an error: what ODBC's ``SQLGetDiagRec`` told pyodbc."""
+
+    state: str
+    """SQLSTATE. The driver's table gives it for the numbers that it knows; other errors of the
+    server are 42000, and HY000 from severity 19 on (measured for every number to 50000)."""
+
+    number: int
+    """The server's error number, where the server wrote the text. Else the driver's: 0, or the
+    operating system's, whose 64, 121 and 233 mean other things to SQL Server."""
+
+    from_server: bool
+
+    fatal: bool
+    """Of severity 19 or more: "stop the execution of the current batch", and from 20 on the
+    server hangs up ("Database engine error severities")."""
+
+
+def diagnostics(error: BaseException) -> tuple[Diagnostic, ...]:
+    """The records of a driver error, the first one first; of an error that has only a SQLSTATE
+    that alone, and none of other errors."""
+    if not error.args:
+        return ()
+    parts = _NEXT_RECORD.split(str(error.args[-1]))
+    matches = [_RECORD.fullmatch(part) for part in parts]
+    found = tuple(_diagnostic(match) for match in matches if match is not None)
+    if not found and len(error.args) > 1:
+        return (Diagnostic(str(error.args[0]), 0, from_server=False, fatal=False),)
+    return found
+
+
+def _diagnostic(match: re.Match[str]) -> Diagnostic:
+    state, origin = match["state"], match["origin"]
+    from_server = origin.endswith(_FROM_SERVER)
+    # FreeTDS signs everything as the server's, and has HY000 for other things too.
+    fatal = from_server and state == "HY000" and origin.startswith(_MICROSOFTS)
+    return Diagnostic(state, int(match["number"]), from_server, fatal)
 
 
 def error_numbers(error: BaseException) -> frozenset[int]:
-    """SQL Server's error numbers in a driver error: the driver appends each in parentheses."""
-    text = str(error.args[-1]) if error.args else str(error)
-    return frozenset(int(number) for number in _NUMBER.findall(text))
+    """The error numbers in a driver error. A number inside of a text is none."""
+    return frozenset(diagnostic.number for diagnostic in diagnostics(error))
 
 
-def ends_connection(error: BaseException) -> bool:
-    """Whether an error says that the connection must not be used again."""
-    state = str(error.args[0]) if error.args else ""
-    return state.startswith(_LINK_STATES) or not RETIRING_ERRORS.isdisjoint(error_numbers(error))
+def ends_connection(error: BaseException, raw: Any = None) -> bool:
+    """Whether an error says that the connection must not be used again.
+
+    With ``raw``, the driver's connection, the driver is asked too, which sends nothing and needs
+    no text: it also knows of answers that it could not read and of time-outs whose cancel was
+    not acknowledged.
+    """
+    if any(map(_says_so, diagnostics(error))):
+        return True
+    return raw is not None and peer_hung_up(raw)
+
+
+def _says_so(diagnostic: Diagnostic) -> bool:
+    if diagnostic.fatal or diagnostic.state.startswith(_NOT_RECOVERED):
+        return True
+    if diagnostic.state in LINK_STATES:
+        return True
+    return diagnostic.from_server and diagnostic.number in RETIRING_ERRORS
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -60,14 +170,31 @@ def is_conflict(error: BaseException) -> bool:
     pyodbc has no class of its own for these: a deadlock arrives as a bare ``Error``, a lock
     time-out as a ``ProgrammingError``.
     """
-    state = str(error.args[0]) if error.args else ""
-    return state.startswith("40") or not CONFLICTS.isdisjoint(error_numbers(error))
+    return _is_any_of(error, CONFLICTS)
 
 
-def ended_transaction(error: BaseException) -> bool:
-    """Whether the server has rolled the whole transaction back because of an error."""
-    state = str(error.args[0]) if error.args else ""
-    return state.startswith("40") or not _ENDS_TRANSACTION.isdisjoint(error_numbers(error))
+def ended_transaction(error: BaseException, *, xact_abort: bool = False) -> bool:
+    """Whether an error has ended the transaction it happened in, or left it good for nothing
+    but ROLLBACK. The driver would silently begin another one with the next statement.
+
+    :param xact_abort: whether the session has ``SET XACT_ABORT ON``; then errors that end only
+        their statement do it too ("SET XACT_ABORT").
+
+    No driver has to be asked, and none can be: Microsoft's keeps what the server told it
+    (ENVCHANGE) to itself, and that an attribute "cannot be set now" (HY011) is not it: it says
+    so after a rollback in T-SQL, and not before the first statement.
+    """
+    if xact_abort and any(diagnostic.from_server for diagnostic in diagnostics(error)):
+        return True
+    return _is_any_of(error, TRANSACTION_ENDING_ERRORS)
+
+
+def _is_any_of(error: BaseException, numbers: frozenset[int]) -> bool:
+    return any(
+        diagnostic.state == _DEADLOCK_STATE
+        or (diagnostic.from_server and diagnostic.number in numbers)
+        for diagnostic in diagnostics(error)
+    )
 
 
 def request_reset(raw: pyodbc.Connection) -> None:
@@ -81,20 +208,28 @@ def bounded(seconds: int) -> int:
 
 
 def peer_hung_up(raw: pyodbc.Connection) -> bool:
-    """Whether the peer is known to have closed the connection. Sends nothing.
+    """Whether the driver knows that the connection is dead. Sends nothing.
 
-    False where nobody can tell: another driver, or a pyodbc without ``hdbc`` (before
-    5.5). The round trip outside the health-check window covers those.
+    Microsoft's driver looks at the socket. Another one only remembers what has failed. False
+    where nobody can tell: a pyodbc without ``hdbc`` (before 5.5). The round trip outside the
+    health-check window covers those.
     """
     handle = getattr(raw, "hdbc", None)
-    get_attribute = _get_connect_attribute()
-    if handle is None or get_attribute is None:
+    if handle is None or _get_connect_attribute() is None:
         return bool(getattr(raw, "closed", False))
+    flag = _attribute(handle, SQL_COPT_SS_CONNECTION_DEAD)
+    if flag is None:
+        flag = _attribute(handle, SQL_ATTR_CONNECTION_DEAD)
+    return flag == 1
+
+
+def _attribute(handle: Any, attribute: int) -> int | None:
+    """An attribute of a connection; ``None`` where the driver does not know it."""
     value = ctypes.c_uint32(0)
-    code = get_attribute(
-        handle, SQL_COPT_SS_CONNECTION_DEAD, ctypes.byref(value), ctypes.sizeof(value), None
+    code = _get_connect_attribute()(
+        handle, attribute, ctypes.byref(value), ctypes.sizeof(value), None
     )
-    return code in _SQL_SUCCESS_CODES and value.value == 1
+    return value.value if code in _SQL_SUCCESS_CODES else None
 
 
 @cache
