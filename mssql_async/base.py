@@ -24,9 +24,11 @@ from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .options import backend_options  # noqa: E402
 from .pool import (  # noqa: E402
+    NO_PROFILE,
     ConnectParameters,
     PooledConnection,
     PoolError,
+    Profile,
     odbc,
 )
 from .pool.odbc_connector import OdbcConnector  # noqa: E402
@@ -105,8 +107,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             access_token=None if token is None else mssql.prepare_token_for_odbc(token),
             connection_timeout=options.connection_timeout,
             query_timeout=options.query_timeout,
-            connection_retries=options.connection_retries,
-            connection_retry_backoff_time=options.connection_retry_backoff_time,
             transient_errors=frozenset(map(int, self._transient_error_numbers)),
             definite_at_first=frozenset() if options.retries_are_explicit else CANNOT_OPEN_DATABASE,
             setencoding=options.setencoding,
@@ -182,9 +182,11 @@ class _DjangosErrors:
     def __init__(self, source: ConnectionSource) -> None:
         self._source = source
 
-    def acquire(self) -> PooledConnection:
+    def acquire(
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True
+    ) -> PooledConnection | None:
         try:
-            return self._source.acquire()
+            return self._source.acquire(profile, wait=wait)
         except PoolError as error:
             raise from_pool(error) from error
 
@@ -193,6 +195,9 @@ class _DjangosErrors:
 
     def abandon(self, connection: PooledConnection) -> None:
         self._source.abandon(connection)
+
+    def condemn(self, connection: PooledConnection) -> None:
+        self._source.condemn(connection)
 
 
 def _make_connector(parameters: ConnectParameters) -> OdbcConnector:

@@ -5,18 +5,24 @@ measured alone, on any object with the shape of a connection; a driver is needed
 :mod:`.odbc` and :mod:`.odbc_connector` only.
 """
 
+from .breaker import BreakerState
 from .connection import ConnectionState, PooledConnection
-from .connector import Connector, ConnectParameters
+from .connector import NO_PROFILE, Connector, ConnectParameters, Opened, Profile, Replay
 from .errors import PoolClosed, PoolError, PoolTimeout, TooManyWaiters
-from .pool import NullPool, Pool, PoolState
-from .settings import PoolSettings
-from .statistics import PoolStatistics
+from .nullpool import NullPool
+from .pool import Pool, PoolState
+from .settings import PoolSettings, RetryPolicy
+from .statistics import Histogram, PoolStatistics
 
 __all__ = [
+    "NO_PROFILE",
+    "BreakerState",
     "ConnectParameters",
     "ConnectionState",
     "Connector",
+    "Histogram",
     "NullPool",
+    "Opened",
     "Pool",
     "PoolClosed",
     "PoolError",
@@ -25,5 +31,8 @@ __all__ = [
     "PoolStatistics",
     "PoolTimeout",
     "PooledConnection",
+    "Profile",
+    "Replay",
+    "RetryPolicy",
     "TooManyWaiters",
 ]

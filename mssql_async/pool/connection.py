@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import enum
 import itertools
-from typing import Any
+from typing import Any, Protocol
+
+from .connector import NO_PROFILE, Profile
+from .origin import Origin
 
 _numbers = itertools.count(1)
 
@@ -17,6 +20,13 @@ class ConnectionState(enum.Enum):
     CLOSED = "closed"
 
 
+class SessionBound(Protocol):
+    """What lives and dies with the server's session, such as prepared statements."""
+
+    def session_was_reset(self) -> None:
+        """The server has forgotten everything. Must send no message."""
+
+
 class PooledConnection:
     """A physical connection with its age, generation and standing.
 
@@ -26,35 +36,56 @@ class PooledConnection:
 
     __slots__ = (
         "broken",
+        "credential",
         "expires_at",
         "generation",
         "idle_since",
+        "leak_reported",
+        "lent_at",
         "number",
         "opened_at",
+        "origin",
+        "profile",
         "proved_at",
         "raw",
         "reusable",
         "state",
+        "statements",
     )
 
     def __init__(
-        self, raw: Any, *, generation: int, opened_at: float, expires_at: float | None
+        self,
+        raw: Any,
+        *,
+        generation: int,
+        opened_at: float,
+        expires_at: float | None,
+        credential: int = 0,
     ) -> None:
         self.raw = raw
         """The driver's connection object."""
         self.number = next(_numbers)
         """Which connection of this process it is; for people, in logs and errors."""
         self.generation = generation
+        self.credential = credential
         self.opened_at = opened_at
         self.expires_at = expires_at
         self.proved_at = opened_at
-        """When the server last answered on it: at login, at a proof, or at a clean return."""
+        """When the server last answered on it: at login, at a proof, or to a statement."""
         self.idle_since = opened_at
+        self.lent_at = opened_at
+        self.origin: Origin = ()
+        """The place that acquired it, while it is lent."""
+        self.leak_reported = False
         self.state = ConnectionState.IN_USE
         self.broken = False
         """Set by whoever uses it once an error has shown that it is dead."""
         self.reusable = True
         """Unset by whoever changed it in a way that no reset undoes: closed on its return."""
+        self.profile: Profile = NO_PROFILE
+        """What the session has been set to on top of the baseline."""
+        self.statements: SessionBound | None = None
+        """The session layer's prepared statements on this connection."""
 
     def __repr__(self) -> str:
         return (

@@ -6,21 +6,66 @@ The one for SQL Server is in :mod:`.odbc_connector`; nothing here needs a driver
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from .tokens import TokenProvider
+
+
+class Replay(NamedTuple):
+    """One statement of a profile."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+Profile = tuple[Replay, ...]
+"""What a context set in its session when it began (the ``connection_created`` receivers), on
+top of the baseline, in this order. Two sessions with equal profiles are interchangeable."""
+
+NO_PROFILE: Profile = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a connector opened."""
+
+    raw: Any
+    """The driver's connection object."""
+
+    expires_at: float | None = None
+    """Reading of :func:`time.monotonic` from which it may be lent to nobody, because its
+    access token comes too near to its end; ``None``: no such limit."""
+
+    credential: int = 0
+    """Which of the connector's credentials it was opened with (:attr:`Connector.credential`)."""
 
 
 class Connector(Protocol):
-    """What the pool asks of a driver. ``raw`` is whatever :meth:`open` returned."""
+    """What the pool asks of a driver. ``raw`` is the driver's connection object."""
 
-    def open(self, deadline: float) -> Any:
-        """Open a connection in autocommit mode, its session set up.
+    @property
+    def credential(self) -> int:
+        """The number of the current credential: it rises when an access token really
+        changed, and connections opened with an older one are replaced at their next touch."""
 
-        ``deadline`` is a reading of :func:`time.monotonic`; retries end before it.
-        """
+    def open(self, deadline: float) -> Opened:
+        """Open a connection in autocommit mode, its session at the baseline: one attempt,
+        which ends by ``deadline``, a reading of :func:`time.monotonic`."""
 
-    def reset(self, raw: Any) -> None:
-        """Bring the session back to the baseline and prove the connection, in one round
-        trip. Raises where it cannot: then the connection is closed."""
+    def is_transient(self, error: BaseException) -> bool:
+        """Whether another attempt may succeed where this one failed."""
+
+    def explain(self, error: BaseException, attempts: int) -> BaseException:
+        """A new exception for one caller, whose text says what to do about it."""
+
+    def reset(self, raw: Any, profile: Profile) -> None:
+        """Bring the session back to the baseline, and on to ``profile``, and prove the
+        connection, in one round trip where the profile has no parameters. Raises where it
+        cannot: then the connection is closed."""
+
+    def prove(self, raw: Any) -> None:
+        """One round trip, which leaves the session as it is. Raises where it fails."""
 
     def peer_hung_up(self, raw: Any) -> bool:
         """Whether the driver knows, without sending a message, that the peer is gone."""
@@ -46,10 +91,11 @@ class ConnectParameters:
     the driver takes its whole time-out (15 s) to say that nobody listens there."""
     setup: str = ""
     access_token: bytes | None = field(default=None, repr=False)
+    """A token for the driver (SQL_COPT_SS_ACCESS_TOKEN), whose expiry nobody knows."""
+    token_provider: TokenProvider | None = field(default=None, repr=False)
+    """What gives access tokens, with their expiry."""
     connection_timeout: int = 0
     query_timeout: int = 0
-    connection_retries: int = 5
-    connection_retry_backoff_time: float = 5.0
     transient_errors: frozenset[int] = frozenset()
     """Numbers of the server's errors that are worth another attempt."""
     definite_at_first: frozenset[int] = frozenset()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyodbc
 
 from . import odbc
-from .connector import ConnectParameters
+from .connector import ConnectParameters, Opened, Profile
 
 SQL_COPT_SS_ACCESS_TOKEN = 1256
+
+_DRIVERS_LOGIN_TIMEOUT = 15
+#: Costs the server nothing and leaves the session as it is.
+_PROBE = "SELECT 1"
 
 
 class OdbcConnector:
@@ -35,43 +40,19 @@ class OdbcConnector:
     def __repr__(self) -> str:
         return f"<OdbcConnector to {self._parameters.target}>"
 
-    def open(self, deadline: float) -> pyodbc.Connection:
-        """As mssql-django documents ``connection_retries`` and
-        ``connection_retry_backoff_time``: the server's transient errors are retried that
-        often, that many seconds apart, but never past ``deadline``.
+    @property
+    def credential(self) -> int:
+        return 0
 
-        :raises pyodbc.Error: with the driver's SQLSTATE first, and a text that names the
-            server and what to look at.
-        """
-        p = self._parameters
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                return self._open_once()
-            except pyodbc.Error as error:
-                pause = p.connection_retry_backoff_time
-                retry = (
-                    attempts <= p.connection_retries
-                    and self._is_transient(error)
-                    and time.monotonic() + pause < deadline
-                )
-                if not retry:
-                    raise _explained(error, p.target, attempts) from error
-                time.sleep(pause)
-
-    def _is_transient(self, error: pyodbc.Error) -> bool:
-        p = self._parameters
-        worth_it = p.transient_errors
-        if not self._has_connected:
-            worth_it -= p.definite_at_first
-        return not worth_it.isdisjoint(odbc.error_numbers(error))
-
-    def _open_once(self) -> pyodbc.Connection:
+    def open(self, deadline: float) -> Opened:
+        """One attempt. :raises pyodbc.Error: the driver's, unexplained."""
         p = self._parameters
         if p.address is not None and not self._has_connected:
             _require_listener(p.address)
-        options: dict[str, Any] = {"autocommit": True, "timeout": p.connection_timeout}
+        options: dict[str, Any] = {
+            "autocommit": True,
+            "timeout": _login_timeout(p.connection_timeout, deadline - time.monotonic()),
+        }
         if p.access_token is not None:
             options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: p.access_token}
         if p.unicode_results:
@@ -85,25 +66,47 @@ class OdbcConnector:
             for entry in p.setdecoding:
                 raw.setdecoding(**dict(entry))
             raw.timeout = p.query_timeout
-            self._run_setup(raw)
+            # One batch; also what carries the reset flag, so it is never empty.
+            _run(raw, p.setup or _PROBE)
         except BaseException:
             self.close(raw)
             raise
         self._has_connected = True
-        return raw
+        return Opened(raw)
 
-    def _run_setup(self, raw: pyodbc.Connection) -> None:
-        """One batch; also what carries the reset flag, so it is never empty."""
-        cursor = raw.cursor()
-        try:
-            cursor.execute(self._parameters.setup or "SELECT 1")
-        finally:
-            cursor.close()
+    def is_transient(self, error: BaseException) -> bool:
+        p = self._parameters
+        worth_it = p.transient_errors
+        if not self._has_connected:
+            worth_it -= p.definite_at_first
+        return not worth_it.isdisjoint(odbc.error_numbers(error))
 
-    def reset(self, raw: pyodbc.Connection) -> None:
+    def explain(self, error: BaseException, attempts: int) -> BaseException:
+        if not isinstance(error, pyodbc.Error):
+            return error
+        explained: BaseException = _explained(error, self._parameters.target, attempts)
+        return explained
+
+    def reset(self, raw: pyodbc.Connection, profile: Profile) -> None:
+        """The profile's statements without parameters ride in the batch of the reset; each one
+        with parameters is a message of its own."""
         odbc.request_reset(raw)
         raw.timeout = odbc.bounded(self._parameters.query_timeout)
-        self._run_setup(raw)
+        batch = [self._parameters.setup or _PROBE]
+        for sql, parameters in profile:
+            if parameters:
+                _run(raw, "; ".join(batch))
+                _run(raw, sql, parameters)
+                batch = []
+            else:
+                batch.append(sql)
+        if batch:
+            _run(raw, "; ".join(batch))
+        raw.timeout = self._parameters.query_timeout
+
+    def prove(self, raw: pyodbc.Connection) -> None:
+        raw.timeout = odbc.bounded(self._parameters.query_timeout)
+        _run(raw, _PROBE)
         raw.timeout = self._parameters.query_timeout
 
     def peer_hung_up(self, raw: pyodbc.Connection) -> bool:
@@ -112,6 +115,24 @@ class OdbcConnector:
     def close(self, raw: pyodbc.Connection) -> None:
         with contextlib.suppress(pyodbc.Error):
             raw.close()
+
+
+def _run(raw: pyodbc.Connection, sql: str, parameters: Sequence[Any] = ()) -> None:
+    cursor = raw.cursor()
+    try:
+        cursor.execute(sql, *parameters)
+        while cursor.nextset():  # an error of a later statement of the batch shows up here
+            pass
+    finally:
+        cursor.close()
+
+
+def _login_timeout(connection_timeout: int, left: float) -> int:
+    """Seconds for the driver's login; 0 leaves it to the driver, which takes 15."""
+    bound = max(math.ceil(left), 1)
+    if connection_timeout:
+        return min(connection_timeout, bound)
+    return bound if bound < _DRIVERS_LOGIN_TIMEOUT else 0
 
 
 def _require_listener(address: tuple[str, int]) -> None:

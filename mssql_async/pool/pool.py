@@ -1,25 +1,40 @@
 """The pool: acquire, release, and the rules by which a connection is lent again.
 
 Decide under the lock, act outside it: opening, proving and closing never happen while
-the lock is held, so a slow login delays nobody but its own caller (design.md,
+the lock is held, so a slow login delays nobody who merely waits for a release (design.md,
 invariants 8 and 10).
 """
 
 from __future__ import annotations
 
 import enum
+import logging
+import os
 import random
-import threading
-import time
+import weakref
 from collections import deque
-from collections.abc import Callable
+from types import TracebackType
 from typing import Any, Protocol
 
+from . import origin
+from .breaker import Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
-from .connector import Connector
+from .connector import NO_PROFILE, Connector, Opened, Profile
 from .errors import PoolClosed, PoolTimeout, TooManyWaiters
+from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics
+from .waiters import Closed, Refusal, Waiter, WaiterQueue
+
+logger = logging.getLogger("mssql_async.pool")
+
+#: A process without other threads that is younger than this (seconds) gets no maintenance thread
+#: for its idle connections: most such processes end before anything is due.
+_SHORT_LIVED = 5.0
+
+_all_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+# Kept for good in a forked child: collecting them would close the parent's connections.
+_inherited: list[object] = []
 
 
 class PoolState(enum.Enum):
@@ -30,48 +45,28 @@ class PoolState(enum.Enum):
 class Lender(Protocol):
     """What a lease needs of where it comes from."""
 
-    def acquire(self) -> PooledConnection: ...
+    def acquire(
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True
+    ) -> PooledConnection | None: ...
 
     def release(self, connection: PooledConnection, *, reset: bool = False) -> None: ...
 
     def abandon(self, connection: PooledConnection) -> None: ...
 
+    def condemn(self, connection: PooledConnection) -> None: ...
+
 
 class ConnectionSource(Lender, Protocol):
-    """Where leases come from: a :class:`Pool`, or a :class:`NullPool` that keeps nothing."""
+    """Where leases come from: a :class:`Pool`, or a :class:`.nullpool.NullPool` that keeps
+    nothing."""
 
     def close(self) -> None: ...
 
     def statistics(self) -> PoolStatistics: ...
 
 
-class _Grant(enum.Enum):
-    """What a waiter gets instead of a connection: the right to open one itself."""
-
-    OPEN_ONE = "open one"
-
-
-class _Waiter:
-    """A caller in the queue. Its gate opens once, when something was handed to it."""
-
-    __slots__ = ("_gate", "handed")
-
-    def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._gate.acquire()
-        self.handed: PooledConnection | _Grant | None = None
-
-    def wait(self, seconds: float) -> bool:
-        return self._gate.acquire(timeout=max(seconds, 0.0))
-
-    def hand(self, what: PooledConnection | _Grant | None) -> None:
-        """Called under the pool's lock, once; ``None`` says that the pool was closed."""
-        self.handed = what
-        self._gate.release()
-
-
 class _Guard:
-    """The pool's lock, with a look at what was abandoned meanwhile after each release."""
+    """The pool's lock; what was left for after it is done when it is let go."""
 
     __slots__ = ("_pool",)
 
@@ -81,10 +76,15 @@ class _Guard:
     def __enter__(self) -> None:
         self._pool._lock.acquire()  # noqa: SLF001 - a part of the pool
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._pool._lock.release()  # noqa: SLF001
-        if self._pool._abandoned:  # noqa: SLF001
-            self._pool._reclaim_abandoned()  # noqa: SLF001
+        if self._pool._afterwards:  # noqa: SLF001
+            self._pool._catch_up()  # noqa: SLF001
 
 
 class Pool:
@@ -92,10 +92,13 @@ class Pool:
 
     Idle connections are lent newest first, so that a quiet pool shrinks to what it needs;
     waiters are served strictly in the order of their arrival, by hand-off, so nobody
-    overtakes. A connection is lent only after the driver was asked whether the peer hung
-    up, and, outside the health-check window, after one round trip that resets the session
-    and proves it. One connection found dead raises the generation: every older connection
-    is replaced at its next touch instead of costing another caller a failure.
+    overtakes, with whatever comes first: a connection released or a new one. Connections
+    are opened on threads of their own, several at a time; in a process without other threads,
+    where nothing could be released meanwhile, by the caller. A connection is lent only after
+    the driver was asked whether the peer hung up, and, outside the health-check window, after
+    one round trip that proves it. One connection found dead raises the generation:
+    every older connection is replaced at its next touch instead of costing another caller
+    a failure.
     """
 
     def __init__(
@@ -104,23 +107,40 @@ class Pool:
         settings: PoolSettings | None = None,
         *,
         name: str = "default",
-        clock: Callable[[], float] = time.monotonic,
+        runtime: Runtime = SYSTEM,
     ) -> None:
         self.name = name
         self.settings = settings or PoolSettings()
         self._connector = connector
-        self._clock = clock
-        self._lock = threading.Lock()
+        self._runtime = runtime
+        self._now = runtime.now
+        self._created_at = runtime.now()
+        self._max_idle = self.settings.max_idle
+        self._window = self.settings.health_check_window
+        self._leak_threshold = self.settings.leak_threshold
+        self._start_empty()
+        _all_pools.add(self)
+
+    def _start_empty(self) -> None:
+        """Nothing open, nothing counted; also what a forked child begins with."""
+        self._lock = self._runtime.lock()
         self._guard = _Guard(self)
         # All of the following is read and written under the lock only.
         self._state = PoolState.OPEN
         self._idle: deque[PooledConnection] = deque()
         self._in_use: set[PooledConnection] = set()
         self._opening = 0
-        self._waiters: deque[_Waiter] = deque()
+        self._opening_apart = 0  # those of them that are not for the queue
+        self._waiters = WaiterQueue()
         self._generation = 0
         self._counters = Counters()
+        self._breaker = Breaker(self.settings.retry)
         self._last_connect_error: str | None = None
+        self._wake_at: float | None = None
+        self._wake_announced: float | None = None
+        # Whether something was left to do until the lock is free: a wake-up to announce, or
+        # what is in the next one.
+        self._afterwards = False
         # Filled by finalizers, which may run at any instruction of any thread, so also
         # while the lock is held by this very thread: see abandon().
         self._abandoned: deque[PooledConnection] = deque()
@@ -129,108 +149,177 @@ class Pool:
         s = self.statistics()
         return (
             f"<Pool {self.name!r} {s.state}: {s.size} of {s.max_size} connections, "
-            f"{s.in_use} in use, {s.idle} idle, {s.opening} opening, {s.waiting} waiting>"
+            f"{s.in_use} in use, {s.idle} idle, {s.opening} opening, {s.waiting} waiting, "
+            f"breaker {s.breaker}>"
         )
 
     # --- acquire ---------------------------------------------------------------------------
 
-    def acquire(self) -> PooledConnection:
-        """A connection for exclusive use until :meth:`release`.
+    def acquire(
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True
+    ) -> PooledConnection | None:
+        """A connection for exclusive use until :meth:`release`, its session at ``profile``.
+
+        With ``wait=False`` never in the queue: ``None`` where the pool is full. Whoever holds
+        a connection already asks for another one like this, and cannot wait for itself.
 
         :raises PoolTimeout: nothing became free within ``acquire_timeout``.
         :raises TooManyWaiters: ``max_waiting`` callers wait already.
         :raises PoolClosed: the pool is closed.
-        :raises Exception: whatever the connector raises when it cannot open a connection.
+        :raises Exception: what the connector raises when it cannot open a connection, with
+            an explanation.
         """
-        started = self._clock()
-        deadline = started + self.settings.acquire_timeout
-        candidate = self._take_or_queue(started)
-        if isinstance(candidate, _Waiter):
-            candidate = self._wait(candidate, started, deadline)
-        if isinstance(candidate, PooledConnection):
-            try:
-                proved = self._prove(candidate)
-            except BaseException:
-                # Interrupted in the middle of a round trip: nobody knows what it would read.
-                self._retire(candidate)
-                raise
-            if proved:
-                return candidate
-            # Its place stays with this caller, who has waited for it.
-            self._retire(candidate, keep_slot=True)
-        return self._open(deadline)
+        started = self._now()
+        connection: PooledConnection | None = None
+        with self._lock:
+            if self._idle:
+                candidate = self._idle[-1]
+                if self._is_lendable(candidate, started):
+                    connection = self._idle.pop()
+                    self._lend(connection, started)
+        if self._afterwards:
+            self._catch_up()
+        if connection is None or not self._is_fit(connection, started, profile):
+            found = self._acquire_slowly(started, profile, wait, had_turn=connection is not None)
+            if found is None:
+                return None
+            connection = found
+        connection.origin = origin.capture(2)
+        return connection
 
-    def _take_or_queue(self, started: float) -> PooledConnection | _Grant | _Waiter:
+    def _acquire_slowly(
+        self, started: float, profile: Profile, wait: bool, *, had_turn: bool
+    ) -> PooledConnection | None:
+        """No idle connection is at hand, or the one that was is dead."""
+        deadline = started + self.settings.acquire_timeout
+        in_front = had_turn
+        while True:
+            got = self._take_or_queue(deadline, wait=wait, in_front=in_front)
+            if isinstance(got, Waiter):
+                got = self._wait(got, started)
+            if got is None or self._is_fit(got, self._now(), profile):
+                return got
+            in_front = True  # its place stays with this caller, who has had its turn
+
+    def _take_or_queue(
+        self, deadline: float, *, wait: bool, in_front: bool
+    ) -> PooledConnection | Waiter | None:
         """Decide, under the lock, how this caller will get its connection."""
+        now = self._now()
         stale: list[PooledConnection] = []
+        waiter: Waiter | None = None
+        hopeless: Refusal | None = None
+        jobs = 0
         try:
             with self._guard:
-                if self._state is PoolState.CLOSED:
-                    raise PoolClosed(f"The connection pool {self.name!r} is closed.")
+                self._require_open()
                 while self._idle:
                     connection = self._idle.pop()
-                    if self._is_lendable(connection, started):
-                        self._lend(connection)
+                    if self._is_lendable(connection, now):
+                        self._lend(connection, now)
                         return connection
                     self._drop(connection)
                     stale.append(connection)
-                if self._size() < self.settings.max_size:
-                    self._opening += 1
-                    return _Grant.OPEN_ONE
-                limit = self.settings.max_waiting
-                if limit and len(self._waiters) >= limit:
+                hopeless = self._refusal_if_hopeless(now)
+                if hopeless is not None:
                     self._counters.refused += 1
-                    raise TooManyWaiters(
-                        f"The connection pool {self.name!r} refused a caller: {len(self._waiters)} "
-                        f"are already waiting and max_waiting is {limit} ({self._numbers()})."
-                    )
-                waiter = _Waiter()
-                self._waiters.append(waiter)
-                return waiter
+                elif not wait:
+                    if len(self._waiters) or self._room() < 1 or self._breaker_holds(now):
+                        return None
+                    self._opening += 1
+                    self._opening_apart += 1
+                else:
+                    self._refuse_if_crowded(in_front)
+                    waiter = Waiter(self._runtime.gate(), deadline)
+                    self._waiters.join(waiter, in_front=in_front)
+                    jobs = self._plan_openings(now)
+                if self._size() < self.settings.min_size:
+                    self._schedule(now)
+            if hopeless is not None:
+                raise self._explained(hopeless)
+            if waiter is None:
+                return self._open_apart(deadline)
+            try:
+                self._start_openings(jobs)
+            except BaseException:
+                self._leave_queue(waiter)
+                raise
+            return waiter
         finally:
             self._close_all(stale)
 
-    def _wait(self, waiter: _Waiter, started: float, deadline: float) -> PooledConnection | _Grant:
+    def _require_open(self) -> None:
+        if self._state is PoolState.CLOSED:
+            raise PoolClosed(f"The connection pool {self.name!r} is closed.")
+
+    def _refusal_if_hopeless(self, now: float) -> Refusal | None:
+        """The breaker is open, and nobody could give a connection back either."""
+        error = self._breaker.last_error
+        if self._in_use or error is None or not self._breaker.refuses(now):
+            return None
+        return Refusal(error, self._breaker.attempts)
+
+    def _refuse_if_crowded(self, had_turn: bool) -> None:
+        limit = self.settings.max_waiting
+        beyond_room = len(self._waiters) - (self.settings.max_size - len(self._in_use))
+        if limit and not had_turn and beyond_room >= limit:
+            self._counters.refused += 1
+            raise TooManyWaiters(
+                f"The connection pool {self.name!r} refused a caller: {len(self._waiters)} "
+                f"are already waiting and max_waiting is {limit} ({self._numbers()})."
+            )
+
+    def _wait(self, waiter: Waiter, started: float) -> PooledConnection:
         try:
-            woken = waiter.wait(deadline - self._clock())
+            woken = waiter.wait(waiter.deadline - self._now())
         except BaseException:
             # Interrupted (KeyboardInterrupt): what was handed over meanwhile must not be lost.
             self._leave_queue(waiter)
             raise
-        if not woken:
-            self._leave_queue(waiter, on_timeout=started)
         with self._guard:
+            waited = self._now() - started
             self._counters.waits += 1
-            self._counters.wait_seconds += self._clock() - started
-        if waiter.handed is None:
-            raise PoolClosed(f"The connection pool {self.name!r} was closed while waiting for it.")
-        return waiter.handed
-
-    def _leave_queue(self, waiter: _Waiter, on_timeout: float | None = None) -> None:
-        """Stop waiting. With ``on_timeout`` (when the wait began) raise :class:`PoolTimeout`,
-        unless something was handed over in the last instant: then that is kept."""
-        with self._guard:
-            if waiter.handed is None and waiter in self._waiters:
-                self._waiters.remove(waiter)
-                if on_timeout is None:
-                    return
+            self._counters.wait.add(waited)
+            if not woken and self._waiters.leave(waiter):
                 self._counters.timeouts += 1
-                raise PoolTimeout(self._timeout_message(self._clock() - on_timeout))
-            handed = waiter.handed
-        if on_timeout is not None:
-            return
+                raise PoolTimeout(self._timeout_message(waited))
+        # Woken, or something was handed over in the last instant: then that is kept.
+        handed = waiter.handed
         if isinstance(handed, PooledConnection):
-            self.release(handed)
-        elif handed is _Grant.OPEN_ONE:
-            self._give_up_slot()
+            return handed
+        if isinstance(handed, Refusal):
+            raise self._explained(handed)
+        raise PoolClosed(f"The connection pool {self.name!r} was closed while waiting for it.")
+
+    def _leave_queue(self, waiter: Waiter) -> None:
+        with self._guard:
+            if self._waiters.leave(waiter):
+                return
+        if isinstance(waiter.handed, PooledConnection):
+            self.release(waiter.handed)
+
+    def _explained(self, refusal: Refusal) -> BaseException:
+        explained = self._connector.explain(refusal.error, refusal.attempts)
+        if explained is not refusal.error:
+            explained.__cause__ = refusal.error
+        return explained
 
     def _timeout_message(self, waited: float) -> str:
-        last = self._last_connect_error
-        return (
+        text = (
             f"No connection became free in the pool {self.name!r} within {waited:.1f} s "
             f"({self._numbers()}). "
-            + (f"Last connect error: {last}. " if last else "")
-            + "Look for work that holds a connection while it waits for something else, or "
+        )
+        if self._in_use:
+            longest = min(self._in_use, key=lambda connection: connection.lent_at)
+            text += (
+                f"Held longest: connection #{longest.number}, for "
+                f"{self._now() - longest.lent_at:.1f} s, acquired at "
+                f"{origin.place(longest.origin)}. "
+            )
+        if self._last_connect_error:
+            text += f"Last connect error: {self._last_connect_error}. "
+        return text + (
+            "Look for work that holds a connection while it waits for something else, or "
             "raise OPTIONS['pool']['max_size'] or ['acquire_timeout']."
         )
 
@@ -242,130 +331,319 @@ class Pool:
 
     # --- open ------------------------------------------------------------------------------
 
+    def _plan_openings(self, now: float, *, at_least: int = 0) -> int:
+        """Reserve places for the connections that are needed and may be opened now.
+
+        As many as callers wait, less those already being opened; with ``at_least`` so many
+        altogether.
+        """
+        needed = len(self._waiters) - (self._opening - self._opening_apart)
+        needed = max(needed, at_least - self._size())
+        count = min(needed, self._room(), self.settings.max_opening - self._opening)
+        allowed = self._breaker.allows(now, self._opening)
+        if allowed is not None:
+            count = min(count, allowed)
+            due = self._breaker.next_attempt_at
+            if needed > 0 and due is not None and due > now:
+                self._schedule(due)
+        if count < 1:
+            return 0
+        self._breaker.attempting()
+        self._opening += count
+        return count
+
+    def _breaker_holds(self, now: float) -> bool:
+        return self._breaker.allows(now, self._opening) == 0
+
+    def _start_openings(self, count: int) -> None:
+        if count and self._runtime.alone():
+            for _ in range(count):
+                self._run_openings()
+        else:
+            self._start_openings_elsewhere(count)
+
+    def _start_openings_elsewhere(self, count: int) -> None:
+        for _ in range(count):
+            if not self._runtime.start(self._run_openings):
+                self._run_openings()
+
+    def _run_openings(self) -> None:
+        """Open in a place that was reserved, and go on for as long as there is need."""
+        deadline = self._now() + self.settings.acquire_timeout
+        while True:
+            try:
+                connection = self._open(deadline)
+            except Exception as error:  # whatever the driver raises is somebody's answer
+                more = self._opening_failed(error)
+            else:
+                more = self._opening_succeeded(connection)
+            if not more:
+                return
+            deadline = self._now() + self.settings.acquire_timeout
+
     def _open(self, deadline: float) -> PooledConnection:
-        """Open a connection in the place that was reserved for it."""
         with self._guard:
             generation = self._generation
+        started = self._now()
         try:
-            raw = self._connector.open(deadline)
-        except BaseException as error:
-            self._give_up_slot(error)
+            opened = self._connector.open(deadline)
+        except Exception:
             raise
-        now = self._clock()
+        except BaseException:
+            with self._guard:
+                self._opening -= 1
+                self._breaker.abandoned()
+                jobs = self._plan_openings(self._now())
+            self._start_openings(jobs)
+            raise
+        now = self._now()
         connection = PooledConnection(
-            raw, generation=generation, opened_at=now, expires_at=self._expiry(now)
+            opened.raw,
+            generation=generation,
+            opened_at=now,
+            expires_at=self._expiry(opened, now),
+            credential=opened.credential,
         )
         with self._guard:
-            self._opening -= 1
             self._counters.opened += 1
+            self._counters.create.add(now - started)
+            self._breaker.succeeded()
+        return connection
+
+    def _expiry(self, opened: Opened, now: float) -> float | None:
+        lifetime = self.settings.max_lifetime
+        if lifetime is None:
+            return opened.expires_at
+        spread = 1 - self.settings.lifetime_jitter * random.random()  # noqa: S311
+        expires_at = now + lifetime * spread
+        return expires_at if opened.expires_at is None else min(expires_at, opened.expires_at)
+
+    def _opening_succeeded(self, connection: PooledConnection) -> int:
+        now = self._now()
+        with self._guard:
+            self._opening -= 1
             closed = self._state is PoolState.CLOSED
             if closed:
                 self._drop(connection)
             else:
-                self._lend(connection)
+                self._hand_on(connection, now)
+            jobs = 0 if closed else self._plan_openings(now)
+        if closed:
+            self._close_all([connection])
+        return self._keep_one(jobs)
+
+    def _opening_failed(self, error: Exception) -> int:
+        now = self._now()
+        transient = self._connector.is_transient(error)
+        with self._guard:
+            self._opening -= 1
+            jobs = self._record_failure(error, transient, now)
+        return self._keep_one(jobs)
+
+    def _record_failure(self, error: Exception, transient: bool, now: float) -> int:
+        self._counters.connect_errors += 1
+        self._last_connect_error = describe_error(error)
+        deadline = self._waiters.last_deadline(now)
+        attempts = self._breaker.attempts + 1
+        verdict = self._breaker.failed(now, error, transient=transient, deadline=deadline)
+        if verdict is Verdict.GIVE_UP and not self._in_use and len(self._waiters):
+            self._waiters.hand_to_first(Refusal(error, attempts))
+            self._give_up_on_waiters(now)
+        return self._plan_openings(now)
+
+    def _give_up_on_waiters(self, now: float) -> None:
+        """Nobody will give a connection back and none may be opened: say so now."""
+        if self._opening:
+            return  # its outcome decides
+        refusal = self._refusal_if_hopeless(now)
+        if refusal is not None:
+            self._waiters.hand_to_all(refusal)
+
+    def _keep_one(self, jobs: int) -> int:
+        """Of the openings planned this thread goes on with one itself."""
+        self._start_openings_elsewhere(jobs - 1)
+        return jobs
+
+    def _open_apart(self, deadline: float) -> PooledConnection:
+        """For a caller that must not wait in the queue: it opens for itself."""
+        try:
+            connection = self._open(deadline)
+        except Exception as error:
+            now = self._now()
+            transient = self._connector.is_transient(error)
+            with self._guard:
+                self._opening -= 1
+                self._opening_apart -= 1
+                jobs = self._record_failure(error, transient, now)
+                attempts = self._breaker.attempts
+            self._start_openings(jobs)
+            raise self._explained(Refusal(error, attempts)) from error
+        except BaseException:
+            with self._guard:
+                self._opening_apart -= 1  # _open has given up the other
+            raise
+        with self._guard:
+            self._opening -= 1
+            self._opening_apart -= 1
+            closed = self._state is PoolState.CLOSED
+            if closed:
+                self._drop(connection)
+            else:
+                self._lend(connection, self._now())
         if closed:
             self._close_all([connection])
             raise PoolClosed(f"The connection pool {self.name!r} was closed.")
         return connection
 
-    def _expiry(self, now: float) -> float | None:
-        lifetime = self.settings.max_lifetime
-        if lifetime is None:
-            return None
-        return now + lifetime * (1 - self.settings.lifetime_jitter * random.random())  # noqa: S311
-
-    def _give_up_slot(self, error: BaseException | None = None) -> None:
-        """A place reserved for a new connection is not used: the next waiter may have it."""
-        with self._guard:
-            self._opening -= 1
-            if error is not None:
-                self._counters.connect_errors += 1
-                self._last_connect_error = _describe(error)
-            self._pass_on_slot()
-
     # --- proof -----------------------------------------------------------------------------
 
-    def _prove(self, connection: PooledConnection) -> bool:
-        """Whether an idle connection may be lent. Spends a message only past the window."""
-        if self._connector.peer_hung_up(connection.raw):
-            with self._guard:
-                self._counters.hung_up += 1
-            return False
-        if self._clock() - connection.proved_at < self.settings.health_check_window:
-            return True
-        return self._reset(connection)
-
-    def _reset(self, connection: PooledConnection) -> bool:
-        """Reset the session and prove the connection, in one round trip."""
+    def _is_fit(self, connection: PooledConnection, now: float, profile: Profile) -> bool:
+        """Whether what was lent answers and stands at ``profile``; otherwise it is retired."""
         try:
-            self._connector.reset(connection.raw)
+            if self._connector.peer_hung_up(connection.raw):
+                with self._guard:
+                    self._counters.hung_up += 1
+            elif connection.profile != profile:
+                if self._reset(connection, profile):
+                    return True
+            elif now - connection.proved_at < self._window or self._prove(connection):
+                return True
+        except BaseException:
+            # Interrupted in the middle of a round trip: nobody knows what it would read.
+            self._retire(connection)
+            raise
+        self._retire(connection)
+        return False
+
+    def _prove(self, connection: PooledConnection) -> bool:
+        """One round trip that leaves the session, and its prepared statements, alone."""
+        try:
+            self._connector.prove(connection.raw)
         except Exception:
-            proved = False  # whatever it was, this connection is not fit to be lent
-        else:
-            proved = True
-            connection.proved_at = self._clock()
+            return self._proved(connection, False)  # whatever it was: not fit to be lent
+        return self._proved(connection, True)
+
+    def _reset(self, connection: PooledConnection, profile: Profile) -> bool:
+        """Reset the session, replay the profile and prove the connection."""
+        connection.profile = NO_PROFILE
+        try:
+            self._connector.reset(connection.raw, profile)
+        except Exception:
+            return self._proved(connection, False)
+        finally:
+            if connection.statements is not None:
+                connection.statements.session_was_reset()
+        connection.profile = profile
+        return self._proved(connection, True)
+
+    def _proved(self, connection: PooledConnection, answered: bool) -> bool:
+        if answered:
+            connection.proved_at = self._now()
         with self._guard:
             self._counters.proved += 1
-            self._counters.proofs_failed += not proved
-        return proved
+            self._counters.proofs_failed += not answered
+        return answered
 
     # --- release ---------------------------------------------------------------------------
 
     def release(self, connection: PooledConnection, *, reset: bool = False) -> None:
         """Give a connection back, from any thread.
 
-        ``reset`` says that its session may differ from the baseline: it is reset now, in
+        ``reset`` says that its session may differ from its profile: it is reset now, in
         one round trip, so that locks and temporary tables end with the context that made
         them. A broken connection (:attr:`PooledConnection.broken`) is closed and retires
         its generation.
 
         :raises ValueError: it is not lent by this pool (released twice, for instance).
         """
-        with self._guard:
-            if connection not in self._in_use or connection.state is not ConnectionState.IN_USE:
+        now = self._now()
+        unusual = reset or connection.broken
+        with self._lock:
+            if connection.state is not ConnectionState.IN_USE or connection not in self._in_use:
                 raise ValueError(f"{connection!r} is not lent by the pool {self.name!r}.")
-            connection.state = ConnectionState.RETURNING
+            self._counters.use.add(now - connection.lent_at)
+            kept = (
+                not unusual and self._state is PoolState.OPEN and self._is_lendable(connection, now)
+            )
+            if kept:
+                self._hand_on(connection, now)
+            else:
+                connection.state = ConnectionState.RETURNING
+        if self._afterwards:
+            self._catch_up()
+        if connection.leak_reported:
+            self._report_return(connection, now)
+        if not kept:
+            self._release_unusual(connection, reset)
+
+    def _release_unusual(self, connection: PooledConnection, reset: bool) -> None:
+        """It has to be reset, or goes."""
         broken = connection.broken
-        if not broken and reset and connection.reusable:
-            broken = not self._reset(connection)
+        if not broken and reset and connection.reusable and self._state is PoolState.OPEN:
+            try:
+                broken = not self._reset(connection, connection.profile)
+            except BaseException:
+                self._retire(connection)
+                raise
         if broken:
             self._retire(connection)
             return
-        now = self._clock()
+        now = self._now()
+        jobs = 0
         with self._guard:
-            lendable = self._state is PoolState.OPEN and self._is_lendable(connection, now)
-            if lendable:
+            kept = self._state is PoolState.OPEN and self._is_lendable(connection, now)
+            if kept:
                 self._hand_on(connection, now)
             else:
                 self._drop(connection)
-                self._pass_on_slot()
-        if not lendable:
+                jobs = self._fill_gap(now)
+        if not kept:
             self._close_all([connection])
+            self._start_openings_elsewhere(jobs)
 
     def _hand_on(self, connection: PooledConnection, now: float) -> None:
-        if self._waiters:
-            self._lend(connection)
-            self._waiters.popleft().hand(connection)
-        else:
-            self._in_use.discard(connection)
-            connection.state = ConnectionState.IDLE
-            connection.idle_since = now
-            self._idle.append(connection)
+        """To the first waiter, or to the others that are idle."""
+        if len(self._waiters):
+            self._lend(connection, now)
+            self._waiters.hand_to_first(connection)
+            return
+        self._in_use.discard(connection)
+        connection.state = ConnectionState.IDLE
+        connection.idle_since = now
+        connection.origin = ()
+        self._idle.append(connection)
+        expires_at = connection.expires_at
+        if self._wake_at is None or (expires_at is not None and expires_at < self._wake_at):
+            self._schedule_expiry(connection, now)
 
-    def _retire(self, connection: PooledConnection, *, keep_slot: bool = False) -> None:
-        """A connection was found dead: it goes, and its whole generation with it.
+    def condemn(self, connection: PooledConnection) -> None:
+        """A lent connection was found dead: it will be closed when it comes back, and every
+        connection as old is replaced at its next touch from now on."""
+        with self._guard:
+            connection.broken = True
+            if connection.generation == self._generation:
+                self._generation += 1
 
-        With ``keep_slot`` its place is reserved for the caller, who opens another.
-        """
+    def _retire(self, connection: PooledConnection) -> None:
+        """A connection was found dead: it goes, and its whole generation with it."""
         with self._guard:
             self._drop(connection)
             if connection.generation == self._generation:
                 self._generation += 1
-            if keep_slot:
-                self._opening += 1
-            else:
-                self._pass_on_slot()
+            jobs = self._fill_gap(self._now())
         self._close_all([connection])
+        self._start_openings_elsewhere(jobs)
+
+    def _fill_gap(self, now: float) -> int:
+        """A connection went: others wait for one to be opened in its place."""
+        if self._state is PoolState.CLOSED:
+            return 0
+        if self._size() < self.settings.min_size:
+            self._schedule(now)
+        jobs = self._plan_openings(now)
+        if not jobs:
+            self._give_up_on_waiters(now)
+        return jobs
 
     def abandon(self, connection: PooledConnection) -> None:
         """The owner of a lease ceased to exist (garbage collected, thread dead).
@@ -374,7 +652,17 @@ class Pool:
         it must not wait for the lock: whoever has it reclaims after letting go of it.
         """
         self._abandoned.append(connection)
+        self._afterwards = True
         self._reclaim_abandoned()
+
+    def _catch_up(self) -> None:
+        """What was left to do until the lock was free."""
+        self._afterwards = False
+        self._reclaim_abandoned()
+        when = self._wake_announced
+        if when is not None:
+            self._wake_announced = None
+            self._runtime.call_at(when, weakref.ref(self))
 
     def _reclaim_abandoned(self) -> None:
         while self._abandoned:
@@ -387,11 +675,101 @@ class Pool:
                     return
                 self._counters.abandoned += 1
                 self._drop(connection)
-                self._pass_on_slot()
+                jobs = self._fill_gap(self._now())
             finally:
                 self._lock.release()
             # Its thread may have died in the middle of anything: never lent again.
             self._close_all([connection])
+            self._start_openings_elsewhere(jobs)
+
+    # --- maintenance -----------------------------------------------------------------------
+
+    def _schedule(self, when: float) -> None:
+        """Have :meth:`maintain` called then, unless that happens earlier anyway."""
+        if self._wake_at is None or when < self._wake_at:
+            self._wake_at = self._wake_announced = when
+            self._afterwards = True  # outside the lock: it may have to start a thread
+
+    def _schedule_expiry(self, connection: PooledConnection, now: float) -> None:
+        if now - self._created_at < _SHORT_LIVED and self._runtime.alone():
+            return
+        due = now + self._max_idle
+        if connection.expires_at is not None:
+            due = min(due, connection.expires_at)
+        self._schedule(due)
+
+    def maintain(self) -> None:
+        """Close what idles too long, keep the smallest size, report leases held too long.
+
+        Called by the maintenance thread at the times that were asked for.
+        """
+        now = self._now()
+        gone: list[PooledConnection] = []
+        leaks: list[PooledConnection] = []
+        with self._guard:
+            self._wake_at = None
+            if self._state is PoolState.CLOSED:
+                return
+            keep: deque[PooledConnection] = deque()
+            spare = max(self._size() - self.settings.min_size, 0)
+            for connection in self._idle:  # the oldest first
+                over_idle = now - connection.idle_since >= self._max_idle
+                if not self._is_lendable(connection, now, however_idle=True) or (
+                    over_idle and spare > len(gone)
+                ):
+                    gone.append(connection)
+                else:
+                    keep.append(connection)
+            self._idle = keep
+            for connection in gone:
+                self._drop(connection)
+            if self._leak_threshold is not None:
+                leaks = [
+                    connection
+                    for connection in self._in_use
+                    if not connection.leak_reported
+                    and now - connection.lent_at >= self._leak_threshold
+                ]
+                for connection in leaks:
+                    connection.leak_reported = True
+                self._counters.leaks += len(leaks)
+            jobs = self._plan_openings(now, at_least=self.settings.min_size)
+            self._schedule_what_comes(now)
+        self._close_all(gone)
+        for connection in leaks:
+            self._report_leak(connection, now)
+        self._start_openings_elsewhere(jobs)
+
+    def _schedule_what_comes(self, now: float) -> None:
+        times = [
+            connection.idle_since + self._max_idle
+            for connection in self._idle
+            if now - connection.idle_since < self._max_idle
+        ]
+        times += [c.expires_at for c in self._idle if c.expires_at is not None]
+        if self._leak_threshold is not None:
+            times += [
+                connection.lent_at + self._leak_threshold
+                for connection in self._in_use
+                if not connection.leak_reported
+            ]
+        if times:
+            self._schedule(min(times))
+
+    def _report_leak(self, connection: PooledConnection, now: float) -> None:
+        logger.warning(
+            "A lease of the pool %r has been held for %.1f s (leak_threshold: %s s): connection "
+            "#%d, acquired at\n%s",
+            self.name, now - connection.lent_at, self._leak_threshold, connection.number,
+            origin.describe(connection.origin),
+        )  # fmt: skip
+
+    def _report_return(self, connection: PooledConnection, now: float) -> None:
+        connection.leak_reported = False
+        logger.warning(
+            "The lease of the pool %r reported before came back after %.1f s: connection #%d.",
+            self.name, now - connection.lent_at, connection.number,
+        )  # fmt: skip
 
     # --- closing ---------------------------------------------------------------------------
 
@@ -403,10 +781,7 @@ class Pool:
             self._idle.clear()
             for connection in idle:
                 self._drop(connection)
-            waiters = list(self._waiters)
-            self._waiters.clear()
-            for waiter in waiters:
-                waiter.hand(None)
+            self._waiters.hand_to_all(Closed())
         self._close_all(idle)
 
     def _close_all(self, connections: list[PooledConnection]) -> None:
@@ -418,32 +793,36 @@ class Pool:
     def _size(self) -> int:
         return len(self._in_use) + len(self._idle) + self._opening
 
-    def _is_lendable(self, connection: PooledConnection, now: float) -> bool:
+    def _room(self) -> int:
+        return self.settings.max_size - self._size()
+
+    def _is_lendable(
+        self, connection: PooledConnection, now: float, *, however_idle: bool = False
+    ) -> bool:
         return (
             connection.generation == self._generation
             and connection.reusable
             and (connection.expires_at is None or now < connection.expires_at)
+            and connection.credential == self._connector.credential
             and (
-                connection.state is not ConnectionState.IDLE
-                or now - connection.idle_since < self.settings.max_idle
+                however_idle
+                or connection.state is not ConnectionState.IDLE
+                or now - connection.idle_since < self._max_idle
             )
         )
 
-    def _lend(self, connection: PooledConnection) -> None:
+    def _lend(self, connection: PooledConnection, now: float) -> None:
         connection.state = ConnectionState.IN_USE
+        connection.lent_at = now
         self._in_use.add(connection)
         self._counters.acquired += 1
+        if self._leak_threshold is not None:
+            self._schedule(now + self._leak_threshold)
 
     def _drop(self, connection: PooledConnection) -> None:
         self._in_use.discard(connection)
         connection.state = ConnectionState.CLOSED
         self._counters.closed += 1
-
-    def _pass_on_slot(self) -> None:
-        """A place became free: the first waiter may open a connection in it."""
-        if self._waiters and self._size() < self.settings.max_size:
-            self._opening += 1
-            self._waiters.popleft().hand(_Grant.OPEN_ONE)
 
     # --- looking in ------------------------------------------------------------------------
 
@@ -454,6 +833,7 @@ class Pool:
             return PoolStatistics(
                 name=self.name,
                 state=self._state.value,
+                breaker=self._breaker.state.value,
                 max_size=self.settings.max_size,
                 size=self._size(),
                 in_use=len(self._in_use),
@@ -469,72 +849,30 @@ class Pool:
                 proofs_failed=c.proofs_failed,
                 hung_up=c.hung_up,
                 waits=c.waits,
-                wait_seconds=c.wait_seconds,
                 timeouts=c.timeouts,
                 refused=c.refused,
                 abandoned=c.abandoned,
+                leaks=c.leaks,
+                wait_time=c.wait.snapshot(),
+                use_time=c.use.snapshot(),
+                create_time=c.create.snapshot(),
                 last_connect_error=self._last_connect_error,
             )
 
 
-class NullPool:
-    """Keeps nothing: every acquire opens and every release really closes.
-
-    What ``DATABASE_CONNECTION_POOLING = False`` asks for.
-    """
-
-    def __init__(
-        self, connector: Connector, settings: PoolSettings | None = None, *, name: str = "default"
-    ) -> None:
-        self.name = name
-        self.settings = settings or PoolSettings()
-        self._connector = connector
-        self._lock = threading.Lock()
-        self._lent: set[PooledConnection] = set()
-        self._counters = Counters()
-
-    def acquire(self) -> PooledConnection:
-        """Open a connection. :raises Exception: whatever the connector raises."""
-        raw = self._connector.open(time.monotonic() + self.settings.acquire_timeout)
-        connection = PooledConnection(
-            raw, generation=0, opened_at=time.monotonic(), expires_at=None
-        )
-        with self._lock:
-            self._lent.add(connection)
-            self._counters.acquired += 1
-            self._counters.opened += 1
-        return connection
-
-    def release(self, connection: PooledConnection, *, reset: bool = False) -> None:
-        """Close it. ``reset`` is of no matter: the session ends."""
-        with self._lock:
-            self._lent.discard(connection)
-            self._counters.closed += 1
-        connection.state = ConnectionState.CLOSED
-        self._connector.close(connection.raw)
-
-    def abandon(self, connection: PooledConnection) -> None:
-        """As :meth:`Pool.abandon`; set and counter operations need no lock here."""
-        self._lent.discard(connection)
-        self._counters.abandoned += 1
-        self._connector.close(connection.raw)
-
-    def close(self) -> None:
-        """Nothing is kept, so nothing is closed."""
-
-    def statistics(self) -> PoolStatistics:
-        """The connections that are lent right now; there are no others."""
-        c, lent = self._counters, len(self._lent)
-        return PoolStatistics(
-            name=self.name, state="open", max_size=0, size=lent, in_use=lent, idle=0, opening=0,
-            waiting=0, generation=0, acquired=c.acquired, opened=c.opened, closed=c.closed,
-            connect_errors=0, proved=0, proofs_failed=0, hung_up=0, waits=0, wait_seconds=0.0,
-            timeouts=0, refused=0, abandoned=c.abandoned, last_connect_error=None,
-        )  # fmt: skip
-
-
-def _describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in one line. Drivers put no secret into their messages; a connection string
     never comes here."""
     text: Any = error.args[-1] if error.args else error
     return f"{type(error).__name__}: {text}".splitlines()[0][:500]
+
+
+def _start_empty_after_fork() -> None:
+    """A child never touches the parent's connections, and its lock may have been held."""
+    for pool in list(_all_pools):
+        _inherited.append((pool._idle, pool._in_use))  # noqa: SLF001 - a part of this module
+        pool._start_empty()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_empty_after_fork)

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .connector import Connector, ConnectParameters
-from .pool import ConnectionSource, NullPool, Pool
+from .nullpool import NullPool
+from .pool import ConnectionSource, Pool
 from .settings import PoolSettings
 from .statistics import PoolStatistics
 

@@ -99,6 +99,7 @@ class LeasedConnection:
 
     def _acquire(self) -> None:
         connection = self._source.acquire()
+        assert connection is not None  # noqa: S101 - it waits, so it never comes without one
         self._held = connection
         self._raw = connection.raw
         self._state = LeaseState.HELD

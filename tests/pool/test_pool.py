@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -19,14 +20,15 @@ from mssql_async.pool import (
     TooManyWaiters,
 )
 
-from .stubs import Clock, StubConnector
+from mssql_async.pool.runtime import SYSTEM
+
+from .stubs import StubConnector, StubRuntime
 
 
 def make_pool(
-    connector: StubConnector, *, clock: Callable[[], float] | None = None, **settings: float
+    connector: StubConnector, *, clock: StubRuntime | None = None, **settings: Any
 ) -> Pool:
-    kwargs = {"clock": clock} if clock else {}
-    return Pool(connector, PoolSettings(**settings), name="test", **kwargs)
+    return Pool(connector, PoolSettings(**settings), name="test", runtime=clock or SYSTEM)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -45,8 +47,8 @@ def connector() -> StubConnector:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StubRuntime:
+    return StubRuntime()
 
 
 @pytest.fixture
@@ -145,7 +147,7 @@ class TestBound:
     ) -> None:
         connector.failures.append(ConnectionError("login refused"))
         pool = make_pool(connector, max_size=1, acquire_timeout=0.01)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError, match="login refused"):
             pool.acquire()
         held = pool.acquire()
         with pytest.raises(PoolTimeout) as raised:
@@ -180,41 +182,42 @@ class TestBound:
             failing.result()
         assert waiter.result().raw is connector.opened[0]
 
-    def test_a_slow_login_does_not_keep_a_release_or_another_acquire_waiting(
+    def test_a_waiter_takes_what_comes_first_a_released_connection_or_a_new_one(
         self, connector: StubConnector, threads: ThreadPoolExecutor
     ) -> None:
         pool = make_pool(connector, max_size=2)
         first = pool.acquire()
         connector.entered.acquire()
         connector.opening.clear()
-        slow = threads.submit(pool.acquire)
-        connector.entered.acquire()
+        waiter = acquire_in_thread(threads, pool)
+        connector.entered.acquire()  # its login is under way, and hangs
         pool.release(first)
-        assert pool.acquire() is first
-        assert not slow.done()
+        assert waiter.result() is first
         connector.opening.set()
-        slow.result()
+        until(lambda: pool.statistics().idle == 1)
+        assert pool.acquire().raw is connector.opened[1]
 
 
 class TestProof:
     def test_inside_the_window_nothing_is_sent(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock, health_check_window=0.5)
         pool.release(pool.acquire())
         clock.advance(0.4)
-        assert pool.acquire().raw.resets == 0
+        assert pool.acquire().raw.proofs == 0
 
-    def test_past_the_window_one_round_trip_proves_it(
-        self, connector: StubConnector, clock: Clock
+    def test_past_the_window_one_round_trip_proves_it_and_leaves_the_session_alone(
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock, health_check_window=0.5)
         pool.release(pool.acquire())
         clock.advance(0.6)
-        assert pool.acquire().raw.resets == 1
+        raw = pool.acquire().raw
+        assert (raw.proofs, raw.resets) == (1, 0)
 
     def test_a_connection_that_hung_up_is_replaced_unseen_even_inside_the_window(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock)
         pool.release(pool.acquire())
@@ -223,7 +226,7 @@ class TestProof:
         assert connector.opened[0].closed
 
     def test_ten_stale_connections_cost_one_failed_proof_and_one_login(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock)
         for connection in [pool.acquire() for _ in range(10)]:
@@ -239,16 +242,16 @@ class TestProof:
         assert connector.open_now == 2
 
     def test_a_pool_that_forgot_generations_would_pay_for_each_stale_connection(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         """The positive control of the test above."""
 
         class Forgetful(Pool):
-            def _is_lendable(self, connection: PooledConnection, now: float) -> bool:
+            def _is_lendable(self, connection: PooledConnection, *args: Any, **kwargs: Any) -> bool:
                 self._generation = connection.generation
-                return super()._is_lendable(connection, now)
+                return super()._is_lendable(connection, *args, **kwargs)
 
-        pool = Forgetful(connector, PoolSettings(), clock=clock)
+        pool = Forgetful(connector, PoolSettings(), runtime=clock)
         for connection in [pool.acquire() for _ in range(3)]:
             pool.release(connection)
         for raw in connector.opened:
@@ -292,7 +295,7 @@ class TestProof:
 
 class TestLife:
     def test_a_connection_past_its_lifetime_is_replaced(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock, max_lifetime=100, health_check_window=1000)
         pool.release(pool.acquire())
@@ -301,15 +304,15 @@ class TestLife:
         assert connector.opened[0].closed
 
     def test_connections_opened_together_do_not_expire_together(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock, max_lifetime=100)
         expiries = {pool.acquire().expires_at for _ in range(10)}
         assert len(expiries) == 10
-        assert all(clock.now + 90 <= expiry <= clock.now + 100 for expiry in expiries)
+        assert all(clock.time + 90 <= expiry <= clock.time + 100 for expiry in expiries)
 
     def test_a_connection_idle_for_too_long_is_closed_instead_of_being_lent(
-        self, connector: StubConnector, clock: Clock
+        self, connector: StubConnector, clock: StubRuntime
     ) -> None:
         pool = make_pool(connector, clock=clock, max_idle=60)
         pool.release(pool.acquire())
@@ -394,7 +397,8 @@ class TestAccounts:
         pool = make_pool(connector, max_size=2)
         pool.acquire()
         assert repr(pool) == (
-            "<Pool 'test' open: 1 of 2 connections, 1 in use, 0 idle, 0 opening, 0 waiting>"
+            "<Pool 'test' open: 1 of 2 connections, 1 in use, 0 idle, 0 opening, 0 waiting, "
+            "breaker closed>"
         )
 
 

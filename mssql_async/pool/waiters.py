@@ -1,0 +1,82 @@
+"""The queue of callers who wait for a connection: strictly first in, first out."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from .connection import PooledConnection
+from .runtime import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Handed to a waiter for whom no connection could be opened."""
+
+    error: BaseException
+    """What the connector raised."""
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Handed to a waiter whose pool was closed."""
+
+
+Handed = PooledConnection | Refusal | Closed
+
+
+class Waiter:
+    """A caller in the queue. Its gate opens once, when something was handed to it."""
+
+    __slots__ = ("_gate", "deadline", "handed")
+
+    def __init__(self, gate: Gate, deadline: float) -> None:
+        self._gate = gate
+        self.deadline = deadline
+        self.handed: Handed | None = None
+
+    def wait(self, seconds: float) -> bool:
+        return self._gate.wait(seconds)
+
+    def hand(self, what: Handed) -> None:
+        """Called under the pool's lock, once."""
+        self.handed = what
+        self._gate.open()
+
+
+class WaiterQueue:
+    """Written and read under the pool's lock only."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: deque[Waiter] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def join(self, waiter: Waiter, *, in_front: bool) -> None:
+        """``in_front``: it had its turn already, and what it got was dead."""
+        if in_front:
+            self._waiters.appendleft(waiter)
+        else:
+            self._waiters.append(waiter)
+
+    def leave(self, waiter: Waiter) -> bool:
+        """Whether it was still waiting; if not, something was handed to it."""
+        if waiter.handed is not None:
+            return False
+        self._waiters.remove(waiter)
+        return True
+
+    def hand_to_first(self, what: Handed) -> None:
+        self._waiters.popleft().hand(what)
+
+    def hand_to_all(self, what: Handed) -> None:
+        while self._waiters:
+            self.hand_to_first(what)
+
+    def last_deadline(self, default: float) -> float:
+        """Until when somebody waits."""
+        return max((waiter.deadline for waiter in self._waiters), default=default)
