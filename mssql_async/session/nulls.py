@@ -8,8 +8,10 @@ where ``Cursor.setinputsizes`` names the type (pyodbc#741). It does not ask for 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pyodbc
@@ -32,6 +34,76 @@ class TypedNull:
     @property
     def input_size(self) -> tuple[int, int, int]:
         return (self.sql_type, self.size, self.digits)
+
+
+# Types of SQL Server's own, which pyodbc does not name (msodbcsql.h).
+_SQL_SS_TIME2 = -154
+_SQL_SS_TIMESTAMPOFFSET = -155
+
+_WITHOUT_SIZE = {
+    "bigint": TypedNull(pyodbc.SQL_BIGINT),
+    "bit": TypedNull(pyodbc.SQL_BIT),
+    "date": TypedNull(pyodbc.SQL_TYPE_DATE, 10),
+    "datetime": TypedNull(pyodbc.SQL_TYPE_TIMESTAMP, 23, 3),
+    "double precision": TypedNull(pyodbc.SQL_DOUBLE),
+    "float": TypedNull(pyodbc.SQL_DOUBLE),
+    "int": TypedNull(pyodbc.SQL_INTEGER),
+    "integer": TypedNull(pyodbc.SQL_INTEGER),
+    "money": TypedNull(pyodbc.SQL_DECIMAL, 19, 4),
+    "real": TypedNull(pyodbc.SQL_REAL),
+    "smalldatetime": TypedNull(pyodbc.SQL_TYPE_TIMESTAMP, 16),
+    "smallint": TypedNull(pyodbc.SQL_SMALLINT),
+    "smallmoney": TypedNull(pyodbc.SQL_DECIMAL, 10, 4),
+    "tinyint": TypedNull(pyodbc.SQL_TINYINT),
+    "uniqueidentifier": TypedNull(pyodbc.SQL_GUID),
+}
+_WITH_LENGTH = {
+    "binary": pyodbc.SQL_BINARY,
+    "char": pyodbc.SQL_CHAR,
+    "nchar": pyodbc.SQL_WCHAR,
+    "nvarchar": pyodbc.SQL_WVARCHAR,
+    "varbinary": pyodbc.SQL_VARBINARY,
+    "varchar": pyodbc.SQL_VARCHAR,
+}
+_WITH_PRECISION = {"decimal": pyodbc.SQL_DECIMAL, "numeric": pyodbc.SQL_NUMERIC}
+#: Type, and the characters before the fraction of a second.
+_WITH_FRACTION = {
+    "datetime2": (pyodbc.SQL_TYPE_TIMESTAMP, 19),
+    "datetimeoffset": (_SQL_SS_TIMESTAMPOFFSET, 26),
+    "time": (_SQL_SS_TIME2, 8),
+}
+_COLUMN_TYPE = re.compile(
+    r"(?P<name>double precision|[a-z]\w*)"
+    r"(?: ?\( ?(?P<first>\d+|max) ?(?:, ?(?P<second>\d+) ?)?\))?"
+    r"(?: collate \w+)?"
+)
+
+
+@lru_cache(maxsize=512)
+def null_of(column_type: str) -> TypedNull | None:
+    """The null of a column's type as T-SQL writes it, such as ``nvarchar(40)``.
+
+    None for a type not listed here (``xml``, ``geography``, ``sql_variant``, a type of the
+    user's own): the driver asks the server then. Sizes as in Microsoft's "Column size" and
+    "Data type support for ODBC date/time improvements".
+    """
+    match = _COLUMN_TYPE.fullmatch(" ".join(column_type.lower().split()))
+    if match is None:
+        return None
+    name, first, second = match["name"], match["first"], int(match["second"] or 0)
+    if name in _WITHOUT_SIZE:
+        return _WITHOUT_SIZE[name]
+    if name in _WITH_LENGTH:
+        return TypedNull(_WITH_LENGTH[name], 0 if first == "max" else int(first or 1))
+    if first == "max":
+        return None
+    if name in _WITH_PRECISION:
+        return TypedNull(_WITH_PRECISION[name], int(first or 18), second)
+    if name in _WITH_FRACTION:
+        sql_type, whole = _WITH_FRACTION[name]
+        fraction = int(first or 7)
+        return TypedNull(sql_type, whole + (fraction and fraction + 1), fraction)
+    return None
 
 
 #: What ``Cursor.setinputsizes`` takes: for each parameter a type, or None for the driver's choice.

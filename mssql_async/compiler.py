@@ -1,0 +1,88 @@
+"""mssql-django's compilers, with nulls that know their type.
+
+Django finds the compilers by name in the module that ``ops.compiler_module`` names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Value
+from mssql import compiler as mssql
+from mssql.compiler import SQLAggregateCompiler, SQLCompiler, SQLDeleteCompiler
+
+from .session.nulls import TypedNull, null_of
+
+__all__ = [
+    "SQLAggregateCompiler",
+    "SQLCompiler",
+    "SQLDeleteCompiler",
+    "SQLInsertCompiler",
+    "SQLUpdateCompiler",
+]
+
+
+class SQLInsertCompiler(mssql.SQLInsertCompiler):  # type: ignore[misc]
+    """An ``INSERT`` that does not ask the server for the types of its nulls."""
+
+    def field_as_sql(self, field: Any, *placeholder_and_value: Any) -> tuple[str, Any]:
+        sql, params = super().field_as_sql(field, *placeholder_and_value)
+        # A placeholder of the field's own may give its parameter another type than the column's.
+        if sql == "%s" and len(params) == 1 and params[0] is None:
+            params = [_null_for(field, self.connection)]
+        return sql, params
+
+    def as_sql(self) -> list[tuple[str, Any]]:
+        return [(sql, _untyped_where_grouped(sql, params)) for sql, params in super().as_sql()]
+
+
+class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
+    """An ``UPDATE`` that does not ask either. Until Django 6.0 it wrote ``= NULL``, in another
+    text for each combination of nulls; since 6.1 the null is a parameter."""
+
+    def as_sql(self) -> tuple[str, Any]:
+        values = self.query.values
+        self.query.values = [
+            (field, model, self._prepared(field, value) if value is None else value)
+            for field, model, value in values
+        ]
+        try:
+            sql, params = super().as_sql()
+        finally:
+            self.query.values = values
+        return sql, _untyped_where_grouped(sql, params)
+
+    def _prepared(self, field: Any, value: None) -> Any:
+        if hasattr(field, "get_placeholder") or hasattr(field, "get_placeholder_sql"):
+            return value
+        if field.get_db_prep_save(value, connection=self.connection) is not None:
+            return value  # a field that saves None as something else
+        null = _null_for(field, self.connection)
+        return value if null is None else NullParameter(null)
+
+
+class NullParameter(Value):
+    """A null as a parameter, where Django's ``Value(None)`` writes ``NULL``."""
+
+    def __init__(self, null: TypedNull) -> None:
+        super().__init__(None)
+        self._null = null
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return "%s", (self._null,)
+
+
+def _null_for(field: Any, connection: Any) -> TypedNull | None:
+    """The null of the field's column; None where the driver has to ask, or is not Microsoft's."""
+    if not connection._is_microsoft_driver:  # noqa: SLF001 - the dialect's word for it
+        return None
+    column_type = field.db_type(connection)
+    return None if column_type is None else null_of(column_type)
+
+
+def _untyped_where_grouped(sql: str, params: Any) -> Any:
+    """The dialect's cursor puts the parameters of a statement with ``GROUP BY`` into variables,
+    by their Python types; it knows ``None`` and nothing of our nulls."""
+    if "GROUP BY" not in sql or not params:
+        return params
+    return type(params)(None if type(value) is TypedNull else value for value in params)
