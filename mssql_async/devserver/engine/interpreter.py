@@ -105,11 +105,8 @@ class Interpreter:
 
     def _call(self, frame: Frame, call: Call) -> Iterator[Step]:
         try:
-            procedure = find_procedure(call.name)
-            if procedure is None:
-                raise error(2812, call.name, state=62)
             call.status = 0
-            yield from procedure(call)
+            yield from self.run(call)
         except CompilationFailed as failed:
             call.status = failed.problem.number
             yield from self._failed(frame, None, failed.problem)
@@ -119,6 +116,12 @@ class Interpreter:
         except sqlite3.Error as problem:
             call.status = 1
             yield from self._failed(frame, None, self.translate(problem))
+
+    def run(self, call: Call) -> Iterator[Step]:
+        procedure = find_procedure(call.name)
+        if procedure is None:
+            raise error(2812, call.name, state=62)
+        yield from procedure(call)
 
     def transact(self, request: TransactionRequest) -> Iterator[Step]:
         frame = Frame()

@@ -1,4 +1,4 @@
-"""Parsed batches with parameters: what sp_prepare and sp_executesql keep."""
+"""What a handle stands for: a parsed batch with parameters, or a procedure's name."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ class PreparedStatement:
     declared: dict[str, sqltypes.SqlType]
     signature: int
     statements: tuple[st.Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A procedure that sp_prepexecrpc has prepared."""
+
+    procedure: str
+
+
+Prepared = PreparedStatement | PreparedCall

@@ -33,7 +33,7 @@ from .identities import IdentityCounters
 from .instance import Instance, SessionStatus, Wait
 from .locks import LockMode
 from .options import SessionOptions
-from .preparedstatements import PreparedStatement
+from .preparedstatements import Prepared
 from .storage import quote
 from .transactions import TemporaryTables, Transaction
 
@@ -94,7 +94,7 @@ class SessionState:
         self.last_identity: int | None = None
         self.identity_insert: tuple[Database | None, int] | None = None
         self.identity_insert_name = ""
-        self.prepared: dict[int, PreparedStatement] = {}
+        self.prepared: dict[int, Prepared] = {}
         self._handles = itertools.count(1)
         self.context: dict[str, tuple[StorageValue, bool]] = {}
         self.context_info: bytes | None = None

@@ -13,6 +13,7 @@ _PROCEDURES: dict[str, Procedure] = {
         prepared.sp_executesql,
         prepared.sp_prepare,
         prepared.sp_prepexec,
+        prepared.sp_prepexecrpc,
         prepared.sp_execute,
         prepared.sp_unprepare,
         describe.sp_describe_undeclared_parameters,

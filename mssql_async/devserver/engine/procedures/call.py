@@ -42,6 +42,9 @@ class Caller(Protocol):
     def scope(self, inner: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:
         """Run statements in a scope of their own."""
 
+    def run(self, call: Call) -> Iterator[Step]:
+        """Run a procedure by its name. :raises SqlError: 2812 where there is none."""
+
 
 @dataclass(slots=True)
 class Call:

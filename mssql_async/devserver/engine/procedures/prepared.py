@@ -1,19 +1,21 @@
 """sp_executesql and prepared statements.
 
 Source: SQL Server documentation, "sp_executesql", "sp_prepare", "sp_prepexec",
-"sp_execute", "sp_unprepare". Handles die with their session and with its reset (8179).
+"sp_prepexecrpc", "sp_execute", "sp_unprepare". Handles die with their session and with its
+reset (8179); ``docs/devserver.md`` says what of that is our reading.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ... import sqltypes
-from ...errors import error
+from ...errors import NotSupportedByStandIn, error
 from ...sqltypes import StorageValue
 from ...tsql import parser
 from ..frames import Frame, plan_type, signature_of
-from ..preparedstatements import PreparedStatement
+from ..preparedstatements import Prepared, PreparedCall, PreparedStatement
 from ..sessionstate import SessionState
 from ..steps import Step
 from .call import Argument, Call
@@ -123,15 +125,62 @@ def sp_prepexec(call: Call) -> Iterator[Step]:
     arguments = call.arguments
     if len(arguments) < 3:
         raise error(201, "sp_prepexec", "@stmt", state=4)
-    old = arguments[0].value
-    if isinstance(old, int):
-        session.prepared.pop(old, None)
+    _let_go(session, arguments[0])
     prepared = prepare(session, arguments[1].text, arguments[2].text)
     _set_handle(session, arguments[0], prepared)
     yield from run_prepared(call, prepared, arguments[3:])
 
 
-def _set_handle(session: SessionState, argument: Argument, prepared: PreparedStatement) -> None:
+def sp_prepexecrpc(call: Call) -> Iterator[Step]:
+    """``@handle OUTPUT, @RPCCall, values …``: what ODBC makes of ``{call procedure(?, …)}``.
+
+    "ODBC canonical syntax", says the documentation; Microsoft's driver sends the bare name.
+    """
+    session = call.session
+    arguments = call.arguments
+    if len(arguments) < 2:
+        raise error(201, "sp_prepexecrpc", "@RPCCall", state=4)
+    _let_go(session, arguments[0])
+    written = _CANONICAL_CALL.fullmatch(arguments[1].text)
+    if written is None:
+        raise NotSupportedByStandIn(f"sp_prepexecrpc {arguments[1].text}")
+    prepared = PreparedCall(written["procedure"])
+    _set_handle(session, arguments[0], prepared)
+    yield from _run_call(call, prepared, arguments[2:])
+
+
+# A call whose arguments are all markers.
+_CANONICAL_CALL = re.compile(
+    r"\s*(?:\{\s*(?:\?\s*=\s*)?call\s+)?(?P<procedure>[^\s(){}?]+)\s*(?:\([\s?,]*\))?\s*\}?\s*",
+    re.IGNORECASE,
+)
+
+
+def _run_call(call: Call, prepared: PreparedCall, given: list[Argument]) -> Iterator[Step]:
+    """Call the procedure; what it returns comes back in ``given``."""
+    inner = Call(call.caller, call.frame, prepared.procedure, given)
+    yield from call.caller.run(inner)
+    call.status = inner.status
+
+
+def _let_go(session: SessionState, handle: Argument) -> None:
+    """Forget the handle that a driver hands back with its next statement.
+
+    :raises SqlError: 8179 for one that does not exist (any more).
+    """
+    if handle.value is not None:
+        _find(session, handle.value, state=2)
+        del session.prepared[int(handle.value)]
+
+
+def _find(session: SessionState, handle: StorageValue, *, state: int) -> Prepared:
+    found = session.prepared.get(handle) if isinstance(handle, int) else None
+    if found is None:
+        raise error(8179, handle if handle is not None else 0, state=state)
+    return found
+
+
+def _set_handle(session: SessionState, argument: Argument, prepared: Prepared) -> None:
     handle = session.new_handle()
     session.prepared[handle] = prepared
     argument.value = handle
@@ -139,16 +188,17 @@ def _set_handle(session: SessionState, argument: Argument, prepared: PreparedSta
 
 
 def sp_execute(call: Call) -> Iterator[Step]:
-    handle = call.arguments[0].value if call.arguments else None
-    prepared = call.session.prepared.get(handle) if isinstance(handle, int) else None
-    if prepared is None:
-        raise error(8179, handle if handle is not None else 0, state=2)
-    yield from run_prepared(call, prepared, call.arguments[1:])
+    arguments = call.arguments
+    prepared = _find(call.session, arguments[0].value if arguments else None, state=2)
+    if isinstance(prepared, PreparedCall):
+        yield from _run_call(call, prepared, arguments[1:])
+    else:
+        yield from run_prepared(call, prepared, arguments[1:])
 
 
 def sp_unprepare(call: Call) -> Iterator[Step]:
     handle = call.arguments[0].value if call.arguments else None
-    if not isinstance(handle, int) or call.session.prepared.pop(handle, None) is None:
-        raise error(8179, handle if handle is not None else 0, state=3)
+    _find(call.session, handle, state=3)
+    del call.session.prepared[int(handle or 0)]
     return
     yield

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import error
 from ...results import Columns, Done, Rows
 from ...sqltypes import StorageValue
 from ...tsql import statements as st
 from .. import formatting
 from ..frames import Frame
 from ..interpreter import Interpreter
-from ..procedures import Argument, Call, find_procedure
+from ..procedures import Argument, Call
 from ..steps import Step
 
 
@@ -40,10 +39,7 @@ def execute(interpreter: Interpreter, frame: Frame, statement: st.Execute) -> It
             )
         arguments.append(argument)
     call = Call(interpreter, frame, str(statement.procedure), arguments)
-    procedure = find_procedure(call.name)
-    if procedure is None:
-        raise error(2812, call.name, state=62)
-    yield from procedure(call)
+    yield from interpreter.run(call)
     interpreter.session.frame = frame
     for given, argument in zip(statement.arguments, arguments, strict=True):
         name = _variable_name(given.value)
