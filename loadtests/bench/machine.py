@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import mssql_async
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -30,7 +32,7 @@ class Machine:
 
     @classmethod
     def this(cls, command: str, distributions: Sequence[str] = ()) -> Machine:
-        names = ["mssql-async", "pyodbc", *distributions]
+        versions = {name: metadata.version(name) for name in ("pyodbc", *distributions)}
         return cls(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             command=command,
@@ -40,7 +42,7 @@ class Machine:
             cores=os.cpu_count() or 1,
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             revision=_revision(),
-            versions={name: metadata.version(name) for name in names},
+            versions={"mssql_async": mssql_async.__version__, **versions},
         )
 
     def in_words(self) -> str:
