@@ -108,6 +108,10 @@ class NullPool:
     def close(self) -> None:
         """Nothing is kept, so nothing is closed."""
 
+    def is_unused(self) -> bool:
+        """Whether nothing is lent: there is nothing else to forget."""
+        return not self._lent
+
     def statistics(self) -> PoolStatistics:
         """The connections that are lent right now; there are no others."""
         with self._lock:

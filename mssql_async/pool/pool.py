@@ -62,6 +62,8 @@ class ConnectionSource(Lender, Protocol):
 
     def close(self) -> None: ...
 
+    def is_unused(self) -> bool: ...
+
     def statistics(self) -> PoolStatistics: ...
 
 
@@ -136,6 +138,7 @@ class Pool:
         self._counters = Counters()
         self._breaker = Breaker(self.settings.retry)
         self._last_connect_error: str | None = None
+        self._needed_at = self._runtime.now()  # when somebody found no idle connection
         self._wake_at: float | None = None
         self._wake_announced: float | None = None
         # Whether something was left to do until the lock is free: a wake-up to announce, or
@@ -213,6 +216,7 @@ class Pool:
         try:
             with self._guard:
                 self._require_open()
+                self._needed_at = now
                 while self._idle:
                     connection = self._idle.pop()
                     if self._is_lendable(connection, now):
@@ -653,33 +657,32 @@ class Pool:
         """
         self._abandoned.append(connection)
         self._afterwards = True
-        self._reclaim_abandoned()
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """What was left to do until the lock was free."""
-        self._afterwards = False
-        self._reclaim_abandoned()
-        when = self._wake_announced
-        if when is not None:
-            self._wake_announced = None
-            self._runtime.call_at(when, weakref.ref(self))
-
-    def _reclaim_abandoned(self) -> None:
-        while self._abandoned:
+        while self._afterwards:
             if not self._lock.acquire(blocking=False):
                 return  # the holder looks again after letting go of it
+            reclaimed: list[PooledConnection] = []
+            jobs = 0
             try:
-                try:
+                # Only under the lock: or it is lost on a holder who looks just now.
+                self._afterwards = False
+                while self._abandoned:
                     connection = self._abandoned.popleft()
-                except IndexError:
-                    return
-                self._counters.abandoned += 1
-                self._drop(connection)
-                jobs = self._fill_gap(self._now())
+                    self._counters.abandoned += 1
+                    self._drop(connection)
+                    reclaimed.append(connection)
+                if reclaimed:
+                    jobs = self._fill_gap(self._now())
+                wake_at, self._wake_announced = self._wake_announced, None
             finally:
                 self._lock.release()
-            # Its thread may have died in the middle of anything: never lent again.
-            self._close_all([connection])
+            if wake_at is not None:
+                self._runtime.call_at(wake_at, weakref.ref(self))
+            # Their threads may have died in the middle of anything: never lent again.
+            self._close_all(reclaimed)
             self._start_openings_elsewhere(jobs)
 
     # --- maintenance -----------------------------------------------------------------------
@@ -823,6 +826,12 @@ class Pool:
         self._in_use.discard(connection)
         connection.state = ConnectionState.CLOSED
         self._counters.closed += 1
+
+    def is_unused(self) -> bool:
+        """Whether it has nothing open and nobody has asked for long."""
+        with self._guard:
+            quiet = self._now() - self._needed_at > self._max_idle
+            return quiet and not self._size() and not len(self._waiters)
 
     # --- looking in ------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Two aliases, or two wrappers of one alias, that would open interchangeable connections share
 a pool; when an alias's parameters change (a test database renames itself), it simply
-belongs to another pool from then on.
+belongs to another pool from then on. The old one closes its connections when they have been
+idle for long enough, and is forgotten when it has none left.
 """
 
 from __future__ import annotations
@@ -47,10 +48,17 @@ def connection_source(
         with _lock:
             source = _sources.get(key)
             if source is None:
+                _forget_unused()
                 kind = Pool if pooled else NullPool
                 source = kind(make_connector(parameters), settings, name=name)
                 _sources[key] = source
     return source
+
+
+def _forget_unused() -> None:
+    """Settings that change often (a token in ``TOKEN``) would leave a pool behind each time."""
+    for key in [key for key, source in _sources.items() if source.is_unused()]:
+        del _sources[key]
 
 
 def close_pools(matches: Callable[[ConnectParameters], bool] = lambda _: True) -> None:
