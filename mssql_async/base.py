@@ -6,6 +6,7 @@ copied; what changes is where connections come from and what they cost.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, ClassVar
 
 from .driver import DRIVER_18, Driver, find_driver, require_pyodbc
@@ -16,12 +17,14 @@ import pyodbc  # noqa: E402 - only now is it known to load
 from django.conf import settings  # noqa: E402
 from django.core import checks  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
+from django.db.backends.signals import connection_created  # noqa: E402
 from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
 from .checks import check_databases  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
+from .features import DatabaseFeatures  # noqa: E402
 from .options import backend_options  # noqa: E402
 from .pool import (  # noqa: E402
     NO_PROFILE,
@@ -35,6 +38,7 @@ from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
+from .session.profile import ProvenSettings  # noqa: E402
 
 checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
@@ -49,6 +53,12 @@ _NAME_A_SERVER = frozenset({"server", "address", "addr", "failover_partner"})
 #: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
 _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
 
+#: Alias -> what receivers of ``connection_created`` have set there before.
+_proven_settings: defaultdict[str, ProvenSettings] = defaultdict(ProvenSettings)
+
+#: Driver or data source of the settings -> whether it is one of Microsoft's.
+_microsofts_drivers: dict[str | None, bool] = {}
+
 
 class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     """A database alias in one thread.
@@ -59,11 +69,15 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
 
     connection: Any  # a LeasedConnection, or None between two requests
     creation_class = DatabaseCreation
+    features_class = DatabaseFeatures
     _codes_for_networkerror: ClassVar[tuple[str, ...]] = _LINK_STATES
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._options = backend_options(settings_dict, alias)
+        # So that the dialect reads no result to its end before it gives the first row: the
+        # lease does what MARS would be needed for.
+        self.supports_mars = True
 
     # --- where connections come from -----------------------------------------------------
 
@@ -75,7 +89,29 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             text names the server and the setting to look at.
         """
         source = self._connection_source(conn_params)
-        return LeasedConnection(_DjangosErrors(source), self._options.lease)
+        proven = _proven_settings[self.alias]
+        return LeasedConnection(
+            _DjangosErrors(source),
+            self._options.lease,
+            # With a profile to come that the pool may have a connection for: see connect().
+            acquire=not (proven and connection_created.has_listeners(type(self))),
+            may_be_shared=lambda: self.allow_thread_sharing,
+            proven=proven,
+        )
+
+    def connect(self) -> None:
+        """Connect, and take what the receivers of ``connection_created`` set into the profile
+        of this context: every connection it gets is at that profile."""
+        try:
+            super().connect()
+        finally:
+            if self.connection is not None:
+                self.connection.end_profile()
+        try:
+            self.connection.acquire()
+        except BaseException:
+            self.connection = None
+            raise
 
     def _connection_source(self, conn_params: dict[str, Any]) -> ConnectionSource:
         parameters = self._connect_parameters(conn_params)
@@ -93,11 +129,14 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         options = self._options
         if conn_params.get("USER") and conn_params.get("PASSWORD") is None:
             conn_params = {**conn_params, "PASSWORD": ""}
+        token = conn_params.get("TOKEN")
+        if options.token_provider is not None:
+            # The dialect asks for the operating system's user where it sees no token.
+            conn_params = {**conn_params, "TOKEN": None}
         driver = find_driver() if options.needs_a_driver else Driver(options.driver or DRIVER_18)
         connection_string = driver.in_connection_string(
             self._build_connection_string(conn_params, driver.name)
         )
-        token = conn_params.get("TOKEN")
         return ConnectParameters(
             connection_string=connection_string,
             target=_target(conn_params),
@@ -105,6 +144,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             address=_address(conn_params),
             setup=options.session_setup,
             access_token=None if token is None else mssql.prepare_token_for_odbc(token),
+            token_provider=options.token_provider,
             connection_timeout=options.connection_timeout,
             query_timeout=options.query_timeout,
             transient_errors=frozenset(map(int, self._transient_error_numbers)),
@@ -117,16 +157,19 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def init_connection_state(self) -> None:
         """What the dialect knows of a connection. Nothing is sent: the session was set up
         when it was opened or reset."""
-        name = str(self.connection.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
-        self._is_microsoft_driver = name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
+        self._is_microsoft_driver = self._driver_is_microsofts()
         if self._is_microsoft_driver:
             self.driver_charset = None
-        # mssql-django says True on Linux although it asks for MARS on Windows only; without
-        # it a chunked read blocks every other query of its connection.
-        self.supports_mars = False
-        self.features.can_use_chunked_reads = False
         if self._options.return_rows_bulk_insert:
             self.features.can_return_rows_from_bulk_insert = True
+        self.connection.begin_profile()
+
+    def _driver_is_microsofts(self) -> bool:
+        which = self._options.dsn or self._options.driver
+        if which not in _microsofts_drivers:
+            name = str(self.connection.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
+            _microsofts_drivers[which] = name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
+        return _microsofts_drivers[which]
 
     def ensure_connection(self) -> None:
         if self.connection is not None and self.connection.state is LeaseState.INHERITED:

@@ -6,6 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import InterfaceError, OperationalError
 
 from . import pool
+from .pool import tokens
 
 
 class PoolTimeout(OperationalError):
@@ -20,6 +21,14 @@ class PoolClosed(InterfaceError):
     """The pool was closed, as at the interpreter's exit or before a database is dropped."""
 
 
+class TokenError(OperationalError):
+    """``OPTIONS["token_provider"]`` gave no access token; the message says what it did."""
+
+
+class TokenExpired(TokenError):
+    """It gave one that is too near to its expiry to open a connection with."""
+
+
 class DriverNotFound(ImproperlyConfigured):
     """No usable ODBC driver or driver manager; the message says what to install."""
 
@@ -32,6 +41,8 @@ _OURS: tuple[tuple[type[pool.PoolError], type[OperationalError] | type[Interface
     (pool.PoolTimeout, PoolTimeout),
     (pool.TooManyWaiters, TooManyWaiters),
     (pool.PoolClosed, PoolClosed),
+    (tokens.TokenExpired, TokenExpired),
+    (tokens.TokenError, TokenError),
 )
 
 

@@ -14,6 +14,8 @@ import pyodbc
 
 from . import odbc
 from .connector import ConnectParameters, Opened, Profile
+from .errors import PoolError
+from .tokens import TokenCache
 
 SQL_COPT_SS_ACCESS_TOKEN = 1256
 
@@ -26,14 +28,20 @@ class OdbcConnector:
     """Opens SQL Server connections through pyodbc.
 
     :param output_converters: ODBC type number to converter, registered on each connection.
+    :param tokens: the access tokens to log in with; by default those of the parameters'
+        provider, if there is one.
     """
 
     def __init__(
         self,
         parameters: ConnectParameters,
         output_converters: Mapping[int, Callable[[bytes], Any]] | None = None,
+        *,
+        tokens: TokenCache | None = None,
     ) -> None:
         self._parameters = parameters
+        provider = parameters.token_provider
+        self._tokens = TokenCache(provider) if tokens is None and provider is not None else tokens
         self._converters = dict(output_converters or {})
         self._has_connected = False
 
@@ -42,10 +50,33 @@ class OdbcConnector:
 
     @property
     def credential(self) -> int:
-        return 0
+        return 0 if self._tokens is None else self._tokens.credential
 
     def open(self, deadline: float) -> Opened:
-        """One attempt. :raises pyodbc.Error: the driver's, unexplained."""
+        """One attempt; a second one with a new access token, where the server refused one
+        that had been kept.
+
+        :raises pyodbc.Error: the driver's, unexplained.
+        :raises TokenError: there is no access token to log in with.
+        """
+        tokens = self._tokens
+        if tokens is None:
+            return Opened(self._connect(self._parameters.access_token, deadline))
+        token = tokens.get(deadline)
+        try:
+            raw = self._connect(token.encoded, deadline)
+        except pyodbc.Error as error:
+            if not _refuses_token(error):
+                raise
+            # Revoked, or expired by the server's clock: the provider may have another.
+            tokens.reject(token.credential)
+            refused, token = token, tokens.get(deadline)
+            if token.credential == refused.credential:
+                raise
+            raw = self._connect(token.encoded, deadline)
+        return Opened(raw, expires_at=token.expires_at, credential=token.credential)
+
+    def _connect(self, access_token: bytes | None, deadline: float) -> pyodbc.Connection:
         p = self._parameters
         if p.address is not None and not self._has_connected:
             _require_listener(p.address)
@@ -53,8 +84,8 @@ class OdbcConnector:
             "autocommit": True,
             "timeout": _login_timeout(p.connection_timeout, deadline - time.monotonic()),
         }
-        if p.access_token is not None:
-            options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: p.access_token}
+        if access_token is not None:
+            options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: access_token}
         if p.unicode_results:
             options["unicode_results"] = True
         raw = pyodbc.connect(p.connection_string, **options)
@@ -72,7 +103,7 @@ class OdbcConnector:
             self.close(raw)
             raise
         self._has_connected = True
-        return Opened(raw)
+        return raw
 
     def is_transient(self, error: BaseException) -> bool:
         p = self._parameters
@@ -82,9 +113,15 @@ class OdbcConnector:
         return not worth_it.isdisjoint(odbc.error_numbers(error))
 
     def explain(self, error: BaseException, attempts: int) -> BaseException:
+        target = self._parameters.target
+        if isinstance(error, PoolError):
+            return type(error)(f"Cannot log in to {target}. {error}")
         if not isinstance(error, pyodbc.Error):
             return error
-        explained: BaseException = _explained(error, self._parameters.target, attempts)
+        advice = None
+        if self._tokens is not None and _refuses_token(error):
+            advice = _ADVICE_TO_TOKENS
+        explained: BaseException = _explained(error, target, attempts, advice)
         return explained
 
     def reset(self, raw: pyodbc.Connection, profile: Profile) -> None:
@@ -174,16 +211,28 @@ _ADVICE = {
 _ADVICE_BY_NUMBER = {
     4060: "Check NAME: the database must exist and this login must be allowed to use it.",
 }
+_ADVICE_TO_TOKENS = (
+    "The server refused the access token, and OPTIONS['token_provider'] gave no other one: check "
+    "that its principal is a user of this database, and compare both machines' clocks."
+)
+#: Login failed (for whatever reason; the server does not always say), the token has expired.
+_REFUSED_TOKEN = frozenset({18456, 37396})
 _NOISE = re.compile(r"\[(?:Microsoft|unixODBC|Driver Manager|ODBC Driver[^\]]*|SQL Server)\]")
 
 
-def _explained(error: pyodbc.Error, target: str, attempts: int) -> pyodbc.Error:
+def _refuses_token(error: BaseException) -> bool:
+    return not _REFUSED_TOKEN.isdisjoint(odbc.error_numbers(error))
+
+
+def _explained(
+    error: pyodbc.Error, target: str, attempts: int, advice: str | None = None
+) -> pyodbc.Error:
     """The same error class and SQLSTATE, with a text for people."""
     state = str(error.args[0]) if error.args else "HY000"
     numbers = odbc.error_numbers(error)
     said = _NOISE.sub("", str(error.args[-1] if error.args else error))
     said = " ".join(said.split())
-    advice = next(
+    advice = advice or next(
         (text for number, text in _ADVICE_BY_NUMBER.items() if number in numbers),
         _ADVICE.get(state, ""),
     )
