@@ -244,7 +244,7 @@ class Pool:
             if waiter is None:
                 return self._open_apart(deadline)
             try:
-                self._start_openings(jobs)
+                self._start_openings(jobs, deadline)
             except BaseException:
                 self._leave_queue(waiter)
                 raise
@@ -359,10 +359,11 @@ class Pool:
     def _breaker_holds(self, now: float) -> bool:
         return self._breaker.allows(now, self._opening) == 0
 
-    def _start_openings(self, count: int) -> None:
+    def _start_openings(self, count: int, deadline: float) -> None:
+        """Elsewhere, unless nobody else is there; then a login ends by the caller's deadline."""
         if count and self._runtime.alone():
             for _ in range(count):
-                self._run_openings()
+                self._run_openings(deadline)
         else:
             self._start_openings_elsewhere(count)
 
@@ -371,9 +372,10 @@ class Pool:
             if not self._runtime.start(self._run_openings):
                 self._run_openings()
 
-    def _run_openings(self) -> None:
+    def _run_openings(self, deadline: float | None = None) -> None:
         """Open in a place that was reserved, and go on for as long as there is need."""
-        deadline = self._now() + self.settings.acquire_timeout
+        if deadline is None:
+            deadline = self._now() + self.settings.acquire_timeout
         while True:
             try:
                 connection = self._open(deadline)
@@ -398,7 +400,7 @@ class Pool:
                 self._opening -= 1
                 self._breaker.abandoned()
                 jobs = self._plan_openings(self._now())
-            self._start_openings(jobs)
+            self._start_openings_elsewhere(jobs)
             raise
         now = self._now()
         connection = PooledConnection(
@@ -431,6 +433,8 @@ class Pool:
                 self._drop(connection)
             else:
                 self._hand_on(connection, now)
+                if self._size() < self.settings.min_size:
+                    self._schedule(now)  # max_opening allowed no more than this one
             jobs = 0 if closed else self._plan_openings(now)
         if closed:
             self._close_all([connection])
@@ -480,7 +484,7 @@ class Pool:
                 self._opening_apart -= 1
                 jobs = self._record_failure(error, transient, now)
                 attempts = self._breaker.attempts
-            self._start_openings(jobs)
+            self._start_openings_elsewhere(jobs)
             raise self._explained(Refusal(error, attempts)) from error
         except BaseException:
             with self._guard:
@@ -494,9 +498,12 @@ class Pool:
                 self._drop(connection)
             else:
                 self._lend(connection, self._now())
+            # Those in the queue may have had to wait for this login, at max_opening.
+            jobs = 0 if closed else self._plan_openings(self._now())
         if closed:
             self._close_all([connection])
             raise PoolClosed(f"The connection pool {self.name!r} was closed.")
+        self._start_openings_elsewhere(jobs)
         return connection
 
     # --- proof -----------------------------------------------------------------------------
@@ -716,7 +723,7 @@ class Pool:
             keep: deque[PooledConnection] = deque()
             spare = max(self._size() - self.settings.min_size, 0)
             for connection in self._idle:  # the oldest first
-                over_idle = now - connection.idle_since >= self._max_idle
+                over_idle = now >= connection.idle_since + self._max_idle
                 if not self._is_lendable(connection, now, however_idle=True) or (
                     over_idle and spare > len(gone)
                 ):
@@ -731,7 +738,7 @@ class Pool:
                     connection
                     for connection in self._in_use
                     if not connection.leak_reported
-                    and now - connection.lent_at >= self._leak_threshold
+                    and now >= connection.lent_at + self._leak_threshold
                 ]
                 for connection in leaks:
                     connection.leak_reported = True
@@ -747,7 +754,7 @@ class Pool:
         times = [
             connection.idle_since + self._max_idle
             for connection in self._idle
-            if now - connection.idle_since < self._max_idle
+            if now < connection.idle_since + self._max_idle
         ]
         times += [c.expires_at for c in self._idle if c.expires_at is not None]
         if self._leak_threshold is not None:
@@ -810,7 +817,7 @@ class Pool:
             and (
                 however_idle
                 or connection.state is not ConnectionState.IDLE
-                or now - connection.idle_since < self._max_idle
+                or now < connection.idle_since + self._max_idle
             )
         )
 
