@@ -8,21 +8,29 @@ comes back.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import os
+import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pyodbc
 
 from ..pool import odbc
 from ..pool.connection import PooledConnection
+from ..pool.connector import NO_PROFILE, Profile, Replay
 from ..pool.pool import Lender
+from .cursor import LeasedCursor
+from .errors import as_raised, lease_over, used_by_another
+from .nulls import input_sizes
+from .profile import ProvenSettings, replayable
+from .results import Hold, NoResult, Result, ResultSet
 from .scope import LeaseScope
 from .state import Effect, effect_of
+from .statements import KeptStatements, Statement
 
 _live: weakref.WeakSet[LeasedConnection] = weakref.WeakSet()
 
@@ -38,6 +46,8 @@ _CHANGE_THE_DRIVER = frozenset(
     }
 )
 
+_ROLLED_BACK = "The rows of this cursor were lost when its transaction was rolled back."
+
 
 class LeaseState(enum.Enum):
     FREE = "free"
@@ -46,6 +56,10 @@ class LeaseState(enum.Enum):
     CLOSED = "closed"
     INHERITED = "inherited"
     """Taken over by fork: the connection belongs to the parent and is never touched."""
+
+
+def _nobody_else() -> bool:
+    return False
 
 
 class LeasedConnection:
@@ -57,81 +71,152 @@ class LeasedConnection:
     A session that gained state (``SET``, a temporary table, an application lock, …) is
     pinned: it stays with its context until :meth:`close`, and is reset before anybody else
     gets it.
+
+    A statement that comes while a cursor has unread rows gets a second connection, where the
+    session is nobody's own and the pool has one at hand; the rows go on streaming. Otherwise,
+    and always in a transaction, they are read into memory first. A context never waits for a
+    connection while it could free one of its own.
+
+    Only the context that made it may use it; :meth:`close` may be called from anywhere, once
+    nothing runs any more.
     """
 
-    def __init__(self, source: Lender, scope: LeaseScope = LeaseScope.TRANSACTION) -> None:
-        """Acquire. Raises what the source's ``acquire`` raises."""
+    def __init__(
+        self,
+        source: Lender,
+        scope: LeaseScope = LeaseScope.TRANSACTION,
+        *,
+        acquire: bool = True,
+        identify: Callable[[], object] = threading.get_ident,
+        may_be_shared: Callable[[], bool] = _nobody_else,
+        proven: ProvenSettings | None = None,
+    ) -> None:
+        """
+        :param acquire: acquire now, and raise what the source's ``acquire`` raises.
+        :param identify: who asks; only the one who asks now may use it later,
+        :param may_be_shared: unless this says, at that time, that others may.
+        :param proven: what is remembered between contexts about their profiles.
+        """
         self._source = source
         self._scope = scope
-        self._held: PooledConnection | None = None
-        self._raw: Any = None
-        self._finalizer: Any = None
-        self._state = LeaseState.FREE
+        self.identify = identify
+        self.owner = identify()
+        self.may_be_shared = may_be_shared
+        self._proven = ProvenSettings() if proven is None else proven
+        self._hold: Hold | None = None
+        """What the next statement would run on."""
+        self._streams: list[Hold] = []
+        """Connections that serve nothing but the unread rows of a cursor."""
+        self._orphans: deque[Result] = deque()
+        self._ended: LeaseState | None = None
         self._autocommit = True
         self._in_transaction = False
         self._dirty = False
         self._timeout: int | None = None
         self._baseline_timeout = 0
-        self._cursors: weakref.WeakSet[LeasedCursor] = weakref.WeakSet()
+        self._profile: Profile = NO_PROFILE
+        self._recording = False
+        # Whoever forgets to give them back, or dies, must not keep places of the pool.
+        self._held: set[PooledConnection] = set()
+        self._finalizer = weakref.finalize(self, _abandon, source, self._held)
+        self._finalizer.atexit = False
         _live.add(self)
-        self._acquire()
+        if acquire:
+            self.acquire()
 
     def __repr__(self) -> str:
-        held = f", {self._held!r}" if self._held else ""
+        held = "".join(f", {connection!r}" for connection in list(self._held))
         pinned = ", pinned" if self.pinned else ""
-        return f"<LeasedConnection {self._state.value}{held}{pinned}>"
+        return f"<LeasedConnection {self.state.value}{held}{pinned}>"
 
     # --- the lease -------------------------------------------------------------------------
 
     @property
     def state(self) -> LeaseState:
-        return self._state
+        if self._ended is not None:
+            return self._ended
+        return LeaseState.HELD if self._held else LeaseState.FREE
 
     @property
     def pinned(self) -> bool:
         """Whether the session must stay with this context."""
-        return (
+        hold = self._hold
+        return hold is not None and (
             self._in_transaction
             or self._dirty
-            or bool(len(self._cursors))
-            or (self._scope is LeaseScope.CONTEXT and self._state is LeaseState.HELD)
+            or hold.result is not None
+            or self._scope is LeaseScope.CONTEXT
         )
 
-    def _acquire(self) -> None:
-        connection = self._source.acquire()
-        assert connection is not None  # noqa: S101 - it waits, so it never comes without one
-        self._held = connection
-        self._raw = connection.raw
-        self._state = LeaseState.HELD
-        # Whoever forgets to give it back, or dies, must not keep a place of the pool.
-        self._finalizer = weakref.finalize(self, self._source.abandon, connection)
-        self._finalizer.atexit = False
-        self._baseline_timeout = self._raw.timeout
+    def acquire(self) -> None:
+        """Acquire, unless a connection is held. Raises what the source's ``acquire`` raises."""
+        if self._hold is None:
+            self._acquire()
+
+    def _acquire(self) -> Hold:
+        """Get a connection for the next statement. With rows still streaming nothing is
+        waited for: two contexts that did would wait for each other."""
+        if self._ended is not None:
+            raise lease_over(self._ended.value)
+        if self._streams:
+            hold = self._acquire_another()
+            if hold is None:
+                hold = self._streams.pop()
+                self._hold = hold
+                self._read_into_memory(hold)
+                if hold.connection.broken:
+                    self._give_back()
+                    return self._acquire()
+            return hold
+        try:
+            connection = self._source.acquire(self._profile)
+        except BaseException:
+            if self._profile:
+                # It may be one of the settings that fails: the next context tries them itself.
+                self._proven.forget()
+            raise
+        assert connection is not None  # noqa: S101 - only without waiting
+        return self._adopt(connection)
+
+    def _acquire_another(self) -> Hold | None:
+        """A connection beside those that are held, if there is one without waiting."""
+        try:
+            connection = self._source.acquire(self._profile, wait=False)
+        except Exception:  # whatever it is: what is held will do
+            return None
+        return None if connection is None else self._adopt(connection)
+
+    def _adopt(self, connection: PooledConnection) -> Hold:
+        self._held.add(connection)
+        statements = connection.statements
+        if not isinstance(statements, KeptStatements):
+            statements = connection.statements = KeptStatements(connection.raw)
+        elif statements.worn_out:
+            connection.reusable = False
+        hold = self._hold = Hold(connection, statements)
+        self._baseline_timeout = hold.raw.timeout
         if self._timeout is not None:
-            self._raw.timeout = self._timeout
+            hold.raw.timeout = self._timeout
+        return hold
 
-    def _ensure_lease(self) -> None:
-        if self._state is LeaseState.HELD:
-            return
-        if self._state is not LeaseState.FREE:
-            raise pyodbc.ProgrammingError(
-                "HY010",
-                f"This connection is {self._state.value}: its lease ended with its context. "
-                "Get a cursor from django.db.connection again instead of keeping one.",
-            )
-        self._acquire()
-
-    def _release_unless_pinned(self) -> None:
-        if self._state is LeaseState.HELD and not self.pinned:
+    def release_unless_pinned(self) -> None:
+        hold = self._hold
+        if not (
+            hold is None
+            or hold.result is not None
+            or self._in_transaction
+            or self._dirty
+            or self._scope is LeaseScope.CONTEXT
+        ):
             self._give_back()
 
     def _give_back(self) -> None:
         """End the lease. Whatever the session is in the middle of ends with it."""
-        connection = self._held
-        assert connection is not None  # noqa: S101 - the state is HELD
-        self._finalizer.detach()
+        hold = self._hold
+        assert hold is not None  # noqa: S101 - whoever calls has seen it
+        connection = hold.connection
         try:
-            self._leave_nothing_open(connection)
+            self._leave_nothing_open(hold)
         except pyodbc.Error:
             # A connection that cannot even roll back is not fit for anybody.
             connection.broken = True
@@ -141,61 +226,313 @@ class LeasedConnection:
         finally:
             reset, self._dirty = self._dirty, False
             self._in_transaction = False
-            self._held = self._raw = None
-            self._state = LeaseState.FREE
+            self._hold = None
+            self._held.discard(connection)
             self._source.release(connection, reset=reset)
 
-    def _leave_nothing_open(self, connection: PooledConnection) -> None:
-        if connection.broken:
+    def _leave_nothing_open(self, hold: Hold) -> None:
+        if hold.result is not None:
+            hold.result.let_go()
+        if hold.connection.broken:
             return
-        for cursor in list(self._cursors):
-            cursor.detach()
         if self._in_transaction:
             # Bounded, unlike a rollback that the caller asks for: nobody waits for a context
             # that is over, and a frozen peer would never answer.
-            self._raw.timeout = odbc.bounded(self._raw.timeout)
-            self._roll_back()
-        if self._raw.timeout != self._baseline_timeout:
-            self._raw.timeout = self._baseline_timeout
+            hold.raw.timeout = odbc.bounded(hold.raw.timeout)
+            _roll_back(hold.raw)
+            hold.raw.timeout = self._baseline_timeout
+        elif self._timeout is not None:
+            hold.raw.timeout = self._baseline_timeout
 
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        """Let driver errors pass, and remember those that end the connection."""
-        try:
-            yield
-        except pyodbc.Error as error:
-            if self._held is not None and odbc.ends_connection(error):
-                self._held.broken = True
-            if odbc.is_conflict(error) and not isinstance(error, pyodbc.OperationalError):
-                raise pyodbc.OperationalError(*error.args) from error
-            raise
+    def _give_back_stream(self, hold: Hold) -> None:
+        self._streams.remove(hold)
+        self._held.discard(hold.connection)
+        if self._timeout is not None and not hold.connection.broken:
+            hold.raw.timeout = self._baseline_timeout
+        self._source.release(hold.connection)
 
-    def _before_statement(self, sql: str, parameterised: bool) -> None:
-        self._ensure_lease()
+    # --- one result at a time --------------------------------------------------------------
+
+    def _ready(self) -> Hold:
+        """A connection with nothing unread, in the transaction that is wanted."""
+        hold = self._hold
+        if hold is not None:
+            if hold.result is not None:
+                hold = self._make_room(hold)
+            if hold is not None and hold.connection.broken and not self.pinned:
+                self._give_back()
+                hold = None
+        if hold is None:
+            hold = self._acquire()
         if not self._autocommit and not self._in_transaction:
-            with self._watching():
-                self._raw.autocommit = False
+            try:
+                hold.raw.autocommit = False
+            except pyodbc.Error as error:
+                self._failed(hold, error)
+                raise
             self._in_transaction = True
+        return hold
+
+    def _make_room(self, hold: Hold) -> Hold | None:
+        """Another statement comes while a result is with the driver."""
+        result = hold.result
+        if (
+            result is not None
+            and result.rows_are_pending
+            and not self._in_transaction
+            and not self._dirty
+            and self._scope is LeaseScope.TRANSACTION
+        ):
+            another = self._acquire_another()
+            if another is not None:
+                self._streams.append(hold)
+                return another
+        self._read_into_memory(hold)
+        return hold
+
+    def _read_into_memory(self, hold: Hold) -> None:
+        result = hold.result
+        if result is None:
+            return
+        error = result.read_all()
+        if error is not None:
+            self._note(hold, error)
+        result.let_go(ended=error is None)
+
+    def orphan(self, result: Result) -> None:
+        """Nobody will read the rest of this one. Called by finalizers and from other threads,
+        so it is only written down: the lease looks at its next touch."""
+        self._orphans.append(result)
+
+    def _reclaim(self) -> None:
+        while self._orphans:
+            result = self._orphans.popleft()
+            if result.raw is not None:
+                self.end_result(result)
+
+    def end_result(self, result: Result) -> None:
+        """What is unread of it is not wanted. The current connection stays held."""
+        result.let_go()
+        if result.hold is not self._hold:
+            self._give_back_stream(result.hold)
+
+    def _result_over(self, result: Result) -> None:
+        if result.hold is self._hold:
+            self.release_unless_pinned()
+        else:
+            self._give_back_stream(result.hold)
+
+    def rows_ended(self, result: Result) -> None:
+        """The driver has given the last row of a result set: ask at once whether another one
+        follows, because the connection is free if none does."""
+        raw = result.raw
+        result.shown = ResultSet(raw.description, raw.rowcount, raw.messages)
+        ended = True
+        try:
+            if raw.nextset():
+                return
+        except pyodbc.Error as error:
+            self._note(result.hold, error)
+            result.follow(as_raised(error))
+            ended = False
+        result.let_go(ended=ended)
+        self._result_over(result)
+
+    def nextset(self, result: Result) -> bool:
+        """The driver's ``nextset``, and the end of the result where nothing follows."""
+        try:
+            if result.raw.nextset():
+                return True
+        except pyodbc.Error as error:
+            self._note(result.hold, error)
+            self._no_more_sets(result, ended=False)
+            raised = as_raised(error)
+            if raised is error:
+                raise
+            raise raised from error
+        self._no_more_sets(result, ended=True)
+        return False
+
+    def _no_more_sets(self, result: Result, *, ended: bool) -> None:
+        result.shown = ResultSet()
+        result.let_go(ended=ended)
+        self._result_over(result)
+
+    # --- errors ----------------------------------------------------------------------------
+
+    def refuse_others(self) -> None:
+        """Called where somebody else than the owner asks.
+
+        :raises UsedByAnotherContext: unless the lease may be shared.
+        """
+        if not self.may_be_shared():
+            raise used_by_another(self, self.owner, self.identify())
+
+    def fetch_failed(self, result: Result, error: pyodbc.Error) -> None:
+        """The driver raised ``error`` for a fetch. The result stays: rows may follow."""
+        if result.rows_are_pending:  # else it only says that there are no rows to fetch
+            self._failed(result.hold, error)
+
+    def _failed(self, hold: Hold, error: pyodbc.Error) -> None:
+        self._note(hold, error)
+        raised = as_raised(error)
+        if raised is not error:
+            raise raised
+
+    def _note(self, hold: Hold, error: Exception) -> None:
+        connection = hold.connection
+        if not connection.broken and odbc.ends_connection(error, hold.raw):
+            self._source.condemn(connection)
+
+    # --- executing -------------------------------------------------------------------------
+
+    def run(self, sql: str, values: Any, settings: dict[str, Any] | None = None) -> Result:
+        """Execute one statement. ``settings`` are the cursor's own."""
+        if self._orphans:
+            self._reclaim()
+        parameterised = bool(values)
+        if self._recording:
+            replay = replayable(sql, values)
+            if replay is not None:
+                return self._set(replay)
+        hold = self._ready()
+        self._watch(sql, parameterised)
+        return self._execute(hold, sql, values, settings)
+
+    def _watch(self, sql: str, parameterised: bool) -> None:
         if not self._dirty:
             effect = effect_of(sql, parameterised)
             # A savepoint ends with the transaction, and that ends with this lease.
             if effect is Effect.DIRTY or (effect is Effect.SAVEPOINT and not self._in_transaction):
                 self._dirty = True
 
-    def _answered(self) -> None:
-        if self._held is not None:
-            self._held.proved_at = time.monotonic()
+    def _execute(
+        self, hold: Hold, sql: str, values: Any, settings: dict[str, Any] | None = None
+    ) -> Result:
+        sizes = None
+        if values:
+            values, sizes = input_sizes(values)
+        statement: Statement | None = None
+        if settings:
+            raw = _with_settings(hold.raw.cursor(), settings)
+        else:
+            timeout = self._baseline_timeout if self._timeout is None else self._timeout
+            if values:
+                statement = hold.statements.prepared(sql, timeout, keep=not self._dirty)
+                sql = statement.sql or sql  # the same object, which the driver recognises
+            else:
+                statement = hold.statements.direct(timeout)
+            raw = statement.cursor
+        result = hold.result = Result(hold, raw, statement)
+        try:
+            if sizes is not None:
+                raw.setinputsizes(sizes)
+            if values:
+                raw.execute(sql, values)
+            else:
+                raw.execute(sql)
+        except BaseException as error:
+            self._execution_failed(result, error)
+            raise
+        finally:
+            if sizes is not None:
+                raw.setinputsizes(None)
+        hold.connection.proved_at = time.monotonic()
+        return result
+
+    def _execution_failed(self, result: Result, error: BaseException) -> None:
+        """Leave nothing of it behind; raise what the caller is to see, if not ``error``."""
+        hold = result.hold
+        if isinstance(error, pyodbc.Error):
+            self._note(hold, error)
+        result.let_go()
+        self.release_unless_pinned()
+        if isinstance(error, pyodbc.Error):
+            raised = as_raised(error)
+            if raised is not error:
+                raise raised
+
+    def run_many(self, sql: str, rows: Any, settings: dict[str, Any] | None) -> Result:
+        """Execute one statement for each row of parameters."""
+        if self._orphans:
+            self._reclaim()
+        hold = self._ready()
+        self._watch(sql, True)
+        return self._call(hold, settings, "executemany", sql, rows)
+
+    def run_catalog(
+        self, name: str, args: Any, kwargs: dict[str, Any], settings: dict[str, Any] | None
+    ) -> Result:
+        """Execute one of the driver's catalog functions."""
+        if self._orphans:
+            self._reclaim()
+        return self._call(self._ready(), settings, name, *args, **kwargs)
+
+    def _call(
+        self, hold: Hold, settings: dict[str, Any] | None, name: str, *args: Any, **kwargs: Any
+    ) -> Result:
+        """On a cursor of its own, which is closed afterwards."""
+        raw = _with_settings(hold.raw.cursor(), settings or {})
+        result = hold.result = Result(hold, raw, None)
+        try:
+            getattr(raw, name)(*args, **kwargs)
+        except BaseException as error:
+            self._execution_failed(result, error)
+            raise
+        hold.connection.proved_at = time.monotonic()
+        return result
+
+    # --- the profile -----------------------------------------------------------------------
+
+    def begin_profile(self) -> None:
+        """What sets the session from here to :meth:`end_profile` belongs to this context's
+        profile: it neither pins nor dirties."""
+        self._recording = True
+
+    def end_profile(self) -> None:
+        self._recording = False
+
+    def _set(self, setting: Replay) -> Result:
+        """Make a statement the next one of the profile.
+
+        It is sent only where a connection is held already, or where it was never seen to
+        succeed. Otherwise the next acquire gets a connection at that profile, and in the
+        steady state the pool has one.
+        """
+        hold = self._hold
+        if hold is not None and hold.result is not None:
+            self._make_room(hold)
+            hold = self._hold
+        if hold is None and setting.sql in self._proven:
+            self._profile = (*self._profile, setting)
+            return NoResult()
+        if hold is None:
+            hold = self._acquire()
+        before, self._dirty = self._dirty, True  # one that fails may have done a part of it
+        result = self._execute(hold, setting.sql, setting.parameters)
+        self._dirty = before
+        self._profile = hold.connection.profile = (*self._profile, setting)
+        self._proven.add(setting.sql)
+        return result
 
     # --- DB-API ----------------------------------------------------------------------------
 
     def cursor(self) -> LeasedCursor:
-        """A cursor. It takes part in a lease from its first ``execute`` to its close."""
-        if self._state in (LeaseState.CLOSED, LeaseState.INHERITED):
-            self._ensure_lease()  # raises
+        """A cursor. It takes part in the lease from its first ``execute`` on."""
+        if self._ended is not None:
+            raise lease_over(self._ended.value)
         return LeasedCursor(self)
 
     def execute(self, sql: str, *params: Any) -> LeasedCursor:
         return self.cursor().execute(sql, *params)
+
+    def cancel(self) -> None:
+        """Ask the server to stop the statement that runs now, if one does. From any thread."""
+        hold = self._hold
+        result = None if hold is None else hold.result
+        raw = None if result is None else result.raw
+        if raw is not None:
+            raw.cancel()
 
     @property
     def autocommit(self) -> bool:
@@ -209,45 +546,63 @@ class LeasedConnection:
 
     def commit(self) -> None:
         """Commit in one round trip. Without a transaction nothing is sent."""
-        if self._in_transaction:
-            with self._watching():
+        if self.identify() != self.owner:
+            self.refuse_others()
+        if self._orphans:
+            self._reclaim()
+        hold = self._hold
+        if self._in_transaction and hold is not None:
+            self._read_into_memory(hold)
+            try:
                 # Setting autocommit commits; SQLEndTran would at once begin another one,
                 # which has to be ended by a round trip of its own.
-                self._raw.autocommit = True
+                hold.raw.autocommit = True
+            except pyodbc.Error as error:
+                self._failed(hold, error)
+                raise
             self._in_transaction = False
-            self._answered()
-        self._release_unless_pinned()
+            hold.connection.proved_at = time.monotonic()
+        self.release_unless_pinned()
 
     def rollback(self) -> None:
-        if self._in_transaction:
-            with self._watching():
-                self._roll_back()
+        """Roll back in one round trip. Rows that a cursor has not read are lost."""
+        if self.identify() != self.owner:
+            self.refuse_others()
+        if self._orphans:
+            self._reclaim()
+        hold = self._hold
+        if self._in_transaction and hold is not None:
+            if hold.result is not None:
+                hold.result.let_go(why=_ROLLED_BACK)
+            try:
+                _roll_back(hold.raw)
+            except pyodbc.Error as error:
+                self._failed(hold, error)
+                raise
             self._in_transaction = False
-            self._answered()
-        self._release_unless_pinned()
-
-    def _roll_back(self) -> None:
-        """Roll back in one round trip, under the statement time limit.
-
-        SQLEndTran knows no time limit, and begins another transaction that has to be ended.
-        The server may have ended this one already, hence the condition.
-        """
-        cursor = self._raw.cursor()
-        try:
-            cursor.execute("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
-        finally:
-            cursor.close()
-        self._raw.autocommit = True
+            hold.connection.proved_at = time.monotonic()
+        self.release_unless_pinned()
 
     def close(self) -> None:
-        """The context is over: end the lease, if there is one. Idempotent."""
+        """The context is over: end the lease, if there is one. Idempotent, and allowed from
+        any thread once nothing runs."""
         try:
-            if self._state is LeaseState.HELD:
-                self._give_back()
+            if self._ended is None:
+                self._give_everything_back()
         finally:
-            if self._state is not LeaseState.INHERITED:
-                self._state = LeaseState.CLOSED
+            if self._ended is not LeaseState.INHERITED:
+                self._ended = LeaseState.CLOSED
             _live.discard(self)
+
+    def _give_everything_back(self) -> None:
+        try:
+            for hold in list(self._streams):
+                if hold.result is not None:
+                    hold.result.let_go()
+                self._give_back_stream(hold)
+        finally:
+            if self._hold is not None:
+                self._give_back()
 
     @property
     def timeout(self) -> int:
@@ -257,145 +612,58 @@ class LeasedConnection:
     @timeout.setter
     def timeout(self, seconds: int) -> None:
         self._timeout = seconds
-        if self._state is LeaseState.HELD:
-            self._raw.timeout = seconds
+        if self._hold is not None:
+            self._hold.raw.timeout = seconds
 
     def set_attr(self, attribute: int, value: int) -> None:
         """Set an ODBC connection attribute, which pins the session."""
-        self._ensure_lease()
+        hold = self._ready_for_the_driver()
         self._dirty = True
-        self._raw.set_attr(attribute, value)
+        hold.raw.set_attr(attribute, value)
+
+    def _ready_for_the_driver(self) -> Hold:
+        if self.identify() != self.owner:
+            self.refuse_others()
+        return self._hold or self._acquire()
 
     def __getattr__(self, name: str) -> Any:
         # getinfo, add_output_converter, setencoding, …: the driver's own.
         if name.startswith("_"):
             raise AttributeError(name)
-        self._ensure_lease()
-        if name in _CHANGE_THE_DRIVER and self._held is not None:
-            self._held.reusable = False
+        hold = self._ready_for_the_driver()
+        if name in _CHANGE_THE_DRIVER:
+            hold.connection.reusable = False
             self._dirty = True
-        return getattr(self._raw, name)
+        return getattr(hold.raw, name)
 
 
-class LeasedCursor:
-    """A pyodbc cursor that takes part in its connection's lease while it is open."""
-
-    def __init__(self, lease: LeasedConnection) -> None:
-        self._lease = lease
-        self._cursor: Any = None
-        self._settings: dict[str, Any] = {}
-
-    @property
-    def connection(self) -> LeasedConnection:
-        return self._lease
-
-    def _attach(self) -> Any:
-        """The driver's cursor on the connection that is held now."""
-        if self._cursor is None:
-            self._lease._ensure_lease()  # noqa: SLF001 - its own cursor
-            self._cursor = self._lease._raw.cursor()  # noqa: SLF001
-            self._lease._cursors.add(self)  # noqa: SLF001
-            for name, value in self._settings.items():
-                setattr(self._cursor, name, value)
-        return self._cursor
-
-    def detach(self) -> None:
-        """Close the driver's cursor and leave the lease to others."""
-        cursor, self._cursor = self._cursor, None
-        self._lease._cursors.discard(self)  # noqa: SLF001
-        if cursor is not None:
-            with contextlib.suppress(pyodbc.ProgrammingError):  # closed with its connection
-                cursor.close()
-
-    def execute(self, sql: str, *params: Any) -> LeasedCursor:
-        lease = self._lease
-        lease._before_statement(sql, _has_parameters(params))  # noqa: SLF001
-        cursor = self._attach()
-        with lease._watching():  # noqa: SLF001
-            cursor.execute(sql, *params)
-        lease._answered()  # noqa: SLF001
-        return self
-
-    def executemany(self, sql: str, params: Any) -> None:
-        lease = self._lease
-        lease._before_statement(sql, True)  # noqa: SLF001
-        cursor = self._attach()
-        with lease._watching():  # noqa: SLF001
-            cursor.executemany(sql, params)
-        lease._answered()  # noqa: SLF001
-
-    def fetchone(self) -> Any:
-        with self._lease._watching():  # noqa: SLF001
-            return self._executed().fetchone()
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        with self._lease._watching():  # noqa: SLF001
-            cursor = self._executed()
-            rows: list[Any] = cursor.fetchmany(cursor.arraysize if size is None else size)
-        return rows
-
-    def fetchall(self) -> list[Any]:
-        with self._lease._watching():  # noqa: SLF001
-            rows: list[Any] = self._executed().fetchall()
-        return rows
-
-    def nextset(self) -> bool:
-        with self._lease._watching():  # noqa: SLF001
-            more: bool = self._executed().nextset()
-        return more
-
-    def __iter__(self) -> Iterator[Any]:
-        with self._lease._watching():  # noqa: SLF001
-            yield from self._executed()
-
-    def _executed(self) -> Any:
-        if self._cursor is None:
-            raise pyodbc.ProgrammingError(
-                "HY010", "This cursor has no result: it has executed nothing, or was closed."
-            )
-        return self._cursor
-
-    def close(self) -> None:
-        """Close it; closing twice is no error. In autocommit the lease may end with it."""
-        try:
-            with self._lease._watching():  # noqa: SLF001
-                self.detach()
-        finally:
-            self._lease._release_unless_pinned()  # noqa: SLF001
-
-    def __enter__(self) -> LeasedCursor:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    @property
-    def description(self) -> Any:
-        return None if self._cursor is None else self._cursor.description
-
-    @property
-    def rowcount(self) -> int:
-        rows: int = -1 if self._cursor is None else self._cursor.rowcount
-        return rows
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._attach(), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
-            return
-        self._settings[name] = value
-        if self._cursor is not None:
-            setattr(self._cursor, name, value)
+def _with_settings(raw: Any, settings: dict[str, Any]) -> Any:
+    for name, value in settings.items():
+        if name == "setinputsizes":
+            raw.setinputsizes(value)
+        else:
+            setattr(raw, name, value)
+    return raw
 
 
-def _has_parameters(params: tuple[Any, ...]) -> bool:
-    if len(params) == 1 and isinstance(params[0], list | tuple):
-        return bool(params[0])
-    return bool(params)
+def _roll_back(raw: Any) -> None:
+    """Roll back in one round trip, under the statement time limit.
+
+    SQLEndTran knows no time limit, and begins another transaction that has to be ended.
+    The server may have ended this one already, hence the condition.
+    """
+    cursor = raw.cursor()
+    try:
+        cursor.execute("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+    finally:
+        cursor.close()
+    raw.autocommit = True
+
+
+def _abandon(source: Lender, held: set[PooledConnection]) -> None:
+    """The finalizer of a lease that nobody closed."""
+    for connection in held:
+        source.abandon(connection)
 
 
 # Kept for good: to collect them would close the parent's connections under its feet.
@@ -405,9 +673,8 @@ _inherited: list[LeasedConnection] = []
 def _disown_after_fork() -> None:
     """In a forked child: no lease of the parent may be used, closed or given back."""
     for lease in list(_live):
-        lease._state = LeaseState.INHERITED  # noqa: SLF001
-        if lease._finalizer is not None:  # noqa: SLF001
-            lease._finalizer.detach()  # noqa: SLF001
+        lease._ended = LeaseState.INHERITED  # noqa: SLF001
+        lease._finalizer.detach()  # noqa: SLF001
         _inherited.append(lease)
     _live.clear()
 
