@@ -24,7 +24,7 @@ from .errors import PoolClosed, PoolTimeout, TooManyWaiters
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics
-from .waiters import Closed, Refusal, Waiter, WaiterQueue
+from .waiters import Closed, Refusal, Turn, Waiter, WaiterQueue
 
 logger = logging.getLogger("mssql_async.pool")
 
@@ -89,6 +89,20 @@ class _Guard:
             self._pool._catch_up()  # noqa: SLF001
 
 
+class _Request:
+    """A call of :meth:`Pool.acquire` that was not served at once."""
+
+    __slots__ = ("deadline", "had_turn", "started", "turn", "wait")
+
+    def __init__(self, started: float, deadline: float, wait: bool) -> None:
+        self.started = started
+        self.deadline = deadline
+        self.wait = wait
+        self.turn: Turn | None = None
+        self.had_turn = False
+        """Whether it was lent a connection already, which was dead."""
+
+
 class Pool:
     """A bounded set of connections shared by every thread of the process.
 
@@ -133,6 +147,8 @@ class Pool:
         self._in_use: set[PooledConnection] = set()
         self._opening = 0
         self._opening_apart = 0  # those of them that are not for the queue
+        self._closing = 0  # gone, but still open at the server
+        self._arrivals = 0
         self._waiters = WaiterQueue()
         self._generation = 0
         self._counters = Counters()
@@ -180,77 +196,88 @@ class Pool:
                 if self._is_lendable(candidate, started):
                     connection = self._idle.pop()
                     self._lend(connection, started)
+            lent = self._counters.acquired
         if self._afterwards:
             self._catch_up()
         if connection is None or not self._is_fit(connection, started, profile):
-            found = self._acquire_slowly(started, profile, wait, had_turn=connection is not None)
+            request = _Request(started, started + self.settings.acquire_timeout, wait)
+            if connection is not None:
+                request.turn, request.had_turn = (lent, 0), True
+            found = self._acquire_slowly(request, profile)
             if found is None:
                 return None
             connection = found
         connection.origin = origin.capture(2)
         return connection
 
-    def _acquire_slowly(
-        self, started: float, profile: Profile, wait: bool, *, had_turn: bool
-    ) -> PooledConnection | None:
+    def _acquire_slowly(self, request: _Request, profile: Profile) -> PooledConnection | None:
         """No idle connection is at hand, or the one that was is dead."""
-        deadline = started + self.settings.acquire_timeout
-        in_front = had_turn
         while True:
-            got = self._take_or_queue(deadline, wait=wait, in_front=in_front)
+            got = self._take_or_queue(request)
             if isinstance(got, Waiter):
-                got = self._wait(got, started)
+                got = self._wait(got, request.started)
             if got is None or self._is_fit(got, self._now(), profile):
                 return got
-            in_front = True  # its place stays with this caller, who has had its turn
+            request.had_turn = True  # and is the next again
 
-    def _take_or_queue(
-        self, deadline: float, *, wait: bool, in_front: bool
-    ) -> PooledConnection | Waiter | None:
+    def _take_or_queue(self, request: _Request) -> PooledConnection | Waiter | None:
         """Decide, under the lock, how this caller will get its connection."""
-        now = self._now()
-        stale: list[PooledConnection] = []
-        waiter: Waiter | None = None
-        hopeless: Refusal | None = None
-        jobs = 0
-        try:
+        while True:
+            stale: list[PooledConnection] = []
             with self._guard:
                 self._require_open()
-                self._needed_at = now
-                while self._idle:
-                    connection = self._idle.pop()
-                    if self._is_lendable(connection, now):
-                        self._lend(connection, now)
-                        return connection
-                    self._drop(connection)
-                    stale.append(connection)
-                hopeless = self._refusal_if_hopeless(now)
-                if hopeless is not None:
-                    self._counters.refused += 1
-                elif not wait:
-                    if len(self._waiters) or self._room() < 1 or self._breaker_holds(now):
-                        return None
-                    self._opening += 1
-                    self._opening_apart += 1
-                else:
-                    self._refuse_if_crowded(in_front)
-                    waiter = Waiter(self._runtime.gate(), deadline)
-                    self._waiters.join(waiter, in_front=in_front)
-                    jobs = self._plan_openings(now)
-                if self._size() < self.settings.min_size:
-                    self._schedule(now)
-            if hopeless is not None:
-                raise self._explained(hopeless)
-            if waiter is None:
-                return self._open_apart(deadline)
+                self._needed_at = now = self._now()
+                connection = self._take_idle(now, stale)
+                if connection is None and not stale:
+                    decision, jobs = self._decide(request, now)
+                    break
+            self._close_all(stale)  # before others are opened in their place
+            if connection is not None:
+                return connection
+        if isinstance(decision, Waiter):
             try:
-                self._start_openings(jobs, deadline)
+                self._start_openings(jobs, request.deadline)
             except BaseException:
-                self._leave_queue(waiter)
+                self._leave_queue(decision)
                 raise
-            return waiter
-        finally:
-            self._close_all(stale)
+            return decision
+        if isinstance(decision, Refusal):
+            raise self._explained(decision)
+        return self._open_apart(request.deadline) if decision else None
+
+    def _take_idle(self, now: float, stale: list[PooledConnection]) -> PooledConnection | None:
+        """The newest that may be lent; those before it, which may not, go to ``stale``."""
+        while self._idle:
+            connection = self._idle.pop()
+            if self._is_lendable(connection, now):
+                self._lend(connection, now)
+                return connection
+            self._drop(connection)
+            stale.append(connection)
+        return None
+
+    def _decide(self, request: _Request, now: float) -> tuple[Waiter | Refusal | bool, int]:
+        """What a caller gets when nothing is idle: a place in the queue, an error, or whether
+        it may open one for itself; and how many connections to open for the queue."""
+        if request.turn is None:
+            self._arrivals += 1
+            request.turn = self._counters.acquired, self._arrivals
+        if self._size() < self.settings.min_size:
+            self._schedule(now)
+        hopeless = self._refusal_if_hopeless(now)
+        if hopeless is not None:
+            self._counters.refused += 1
+            return hopeless, 0
+        if not request.wait:
+            if len(self._waiters) or self._room() < 1 or self._breaker_holds(now):
+                return False, 0
+            self._opening += 1
+            self._opening_apart += 1
+            return True, 0
+        self._refuse_if_crowded(request.had_turn)
+        waiter = Waiter(self._runtime.gate(), request.deadline, request.turn)
+        self._waiters.join(waiter)
+        return waiter, self._plan_openings(now)
 
     def _require_open(self) -> None:
         if self._state is PoolState.CLOSED:
@@ -373,19 +400,23 @@ class Pool:
                 self._run_openings()
 
     def _run_openings(self, deadline: float | None = None) -> None:
-        """Open in a place that was reserved, and go on for as long as there is need."""
-        if deadline is None:
-            deadline = self._now() + self.settings.acquire_timeout
+        """Open in a place that was reserved, and go on for as long as there is need.
+
+        ``deadline``: of the caller that has to do it itself.
+        """
         while True:
+            until = self._now() + self.settings.acquire_timeout if deadline is None else deadline
             try:
-                connection = self._open(deadline)
+                connection = self._open(until)
             except Exception as error:  # whatever the driver raises is somebody's answer
                 more = self._opening_failed(error)
             else:
                 more = self._opening_succeeded(connection)
             if not more:
                 return
-            deadline = self._now() + self.settings.acquire_timeout
+            if deadline is not None and self._now() >= deadline:
+                self._start_openings_elsewhere(1)
+                return
 
     def _open(self, deadline: float) -> PooledConnection:
         with self._guard:
@@ -600,17 +631,14 @@ class Pool:
             self._retire(connection)
             return
         now = self._now()
-        jobs = 0
         with self._guard:
             kept = self._state is PoolState.OPEN and self._is_lendable(connection, now)
             if kept:
                 self._hand_on(connection, now)
             else:
                 self._drop(connection)
-                jobs = self._fill_gap(now)
         if not kept:
             self._close_all([connection])
-            self._start_openings_elsewhere(jobs)
 
     def _hand_on(self, connection: PooledConnection, now: float) -> None:
         """To the first waiter, or to the others that are idle."""
@@ -641,9 +669,7 @@ class Pool:
             self._drop(connection)
             if connection.generation == self._generation:
                 self._generation += 1
-            jobs = self._fill_gap(self._now())
         self._close_all([connection])
-        self._start_openings_elsewhere(jobs)
 
     def _fill_gap(self, now: float) -> int:
         """A connection went: others wait for one to be opened in its place."""
@@ -672,7 +698,6 @@ class Pool:
             if not self._lock.acquire(blocking=False):
                 return  # the holder looks again after letting go of it
             reclaimed: list[PooledConnection] = []
-            jobs = 0
             try:
                 # Only under the lock: or it is lost on a holder who looks just now.
                 self._afterwards = False
@@ -681,8 +706,6 @@ class Pool:
                     self._counters.abandoned += 1
                     self._drop(connection)
                     reclaimed.append(connection)
-                if reclaimed:
-                    jobs = self._fill_gap(self._now())
                 wake_at, self._wake_announced = self._wake_announced, None
             finally:
                 self._lock.release()
@@ -690,7 +713,6 @@ class Pool:
                 self._runtime.call_at(wake_at, weakref.ref(self))
             # Their threads may have died in the middle of anything: never lent again.
             self._close_all(reclaimed)
-            self._start_openings_elsewhere(jobs)
 
     # --- maintenance -----------------------------------------------------------------------
 
@@ -795,8 +817,15 @@ class Pool:
         self._close_all(idle)
 
     def _close_all(self, connections: list[PooledConnection]) -> None:
+        """Close what was dropped. Until then it takes its place, as it does at the server."""
+        if not connections:
+            return
         for connection in connections:
             self._connector.close(connection.raw)
+        with self._guard:
+            self._closing -= len(connections)
+            jobs = self._fill_gap(self._now())
+        self._start_openings_elsewhere(jobs)
 
     # --- under the lock --------------------------------------------------------------------
 
@@ -804,7 +833,7 @@ class Pool:
         return len(self._in_use) + len(self._idle) + self._opening
 
     def _room(self) -> int:
-        return self.settings.max_size - self._size()
+        return self.settings.max_size - self._size() - self._closing
 
     def _is_lendable(
         self, connection: PooledConnection, now: float, *, however_idle: bool = False
@@ -832,6 +861,7 @@ class Pool:
     def _drop(self, connection: PooledConnection) -> None:
         self._in_use.discard(connection)
         connection.state = ConnectionState.CLOSED
+        self._closing += 1
         self._counters.closed += 1
 
     def is_unused(self) -> bool:

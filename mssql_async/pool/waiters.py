@@ -26,14 +26,20 @@ class Closed:
 Handed = PooledConnection | Refusal | Closed
 
 
+Turn = tuple[int, int]
+"""In which order callers arrived: the connections lent until then, and those who asked and got
+none. Both only rise, so that who is lent one at once (its number, 0) need not count itself."""
+
+
 class Waiter:
     """A caller in the queue. Its gate opens once, when something was handed to it."""
 
-    __slots__ = ("_gate", "deadline", "handed")
+    __slots__ = ("_gate", "deadline", "handed", "turn")
 
-    def __init__(self, gate: Gate, deadline: float) -> None:
+    def __init__(self, gate: Gate, deadline: float, turn: Turn) -> None:
         self._gate = gate
         self.deadline = deadline
+        self.turn = turn
         self.handed: Handed | None = None
 
     def wait(self, seconds: float) -> bool:
@@ -56,12 +62,12 @@ class WaiterQueue:
     def __len__(self) -> int:
         return len(self._waiters)
 
-    def join(self, waiter: Waiter, *, in_front: bool) -> None:
-        """``in_front``: it had its turn already, and what it got was dead."""
-        if in_front:
-            self._waiters.appendleft(waiter)
-        else:
-            self._waiters.append(waiter)
+    def join(self, waiter: Waiter) -> None:
+        """At the end, unless it has been here before, and what it was handed was dead."""
+        place = len(self._waiters)
+        while place and self._waiters[place - 1].turn > waiter.turn:
+            place -= 1
+        self._waiters.insert(place, waiter)
 
     def leave(self, waiter: Waiter) -> bool:
         """Whether it was still waiting; if not, something was handed to it."""
