@@ -394,7 +394,7 @@ class LeasedConnection:
         if self._recording:
             replay = replayable(sql, values)
             if replay is not None:
-                return self._set(replay)
+                return self._set(replay, sql, values)
         hold = self._ready()
         self._watch(sql, parameterised)
         return self._execute(hold, sql, values, settings)
@@ -492,7 +492,7 @@ class LeasedConnection:
     def end_profile(self) -> None:
         self._recording = False
 
-    def _set(self, setting: Replay) -> Result:
+    def _set(self, setting: Replay, sql: str, values: Any) -> Result:
         """Make a statement the next one of the profile.
 
         It is sent only where a connection is held already, or where it was never seen to
@@ -503,16 +503,16 @@ class LeasedConnection:
         if hold is not None and hold.result is not None:
             self._make_room(hold)
             hold = self._hold
-        if hold is None and setting.sql in self._proven:
+        if hold is None and sql in self._proven:
             self._profile = (*self._profile, setting)
             return NoResult()
         if hold is None:
             hold = self._acquire()
         before, self._dirty = self._dirty, True  # one that fails may have done a part of it
-        result = self._execute(hold, setting.sql, setting.parameters)
+        result = self._execute(hold, sql, values)
         self._dirty = before
         self._profile = hold.connection.profile = (*self._profile, setting)
-        self._proven.add(setting.sql)
+        self._proven.add(sql)
         return result
 
     # --- DB-API ----------------------------------------------------------------------------

@@ -7,9 +7,7 @@ and the pool brings every connection that it lends to this context to that profi
 
 from __future__ import annotations
 
-import datetime
 import re
-import uuid
 from typing import Any
 
 from ..pool.connector import Replay
@@ -41,23 +39,46 @@ _WITH_PARAMETERS = re.compile(
     rf"\s*(?:SET\s+CONTEXT_INFO\s+\?|{_SESSION_CONTEXT})[\s;]*", re.IGNORECASE
 )
 
-#: Types whose equal values are the same to the server as well: not bool beside int, not
-#: Decimal beside float, not moments of different time zones.
-_COMPARABLE = frozenset({bytes, datetime.date, int, str, type(None), uuid.UUID})
+_PLACEHOLDER = re.compile(rf"{_STRING}|\?")
 
+_MOST_CHARACTERS = 4000
+"""What a session's context takes as one value: 8000 bytes."""
+
+_INT = range(-(2**31), 2**31)
 _MOST_REMEMBERED = 256
 
 
 def replayable(sql: str, parameters: Any) -> Replay | None:
     """The statement as a part of a profile, or ``None`` where it cannot be one: only what sets
-    options, the session's context or the database, gives no rows and needs nothing around it."""
+    options, the session's context or the database, gives no rows and needs nothing around it.
+
+    Parameters become literals of the same type, so that the pool can replay the profile in
+    one batch, and so that profiles compare as the server would: 1 is not ``True``.
+    """
     if not parameters:
         return Replay(sql) if _REPLAYABLE.fullmatch(sql) and "?" not in sql else None
     if _WITH_PARAMETERS.fullmatch(sql) is None:
         return None
-    if any(type(value) not in _COMPARABLE for value in parameters):
+    literals = [_literal(value) for value in parameters]
+    if None in literals or _PLACEHOLDER.findall(sql).count("?") != len(literals):
         return None
-    return Replay(sql, tuple(parameters))
+    rest = iter(literals)
+    text = _PLACEHOLDER.sub(lambda match: str(next(rest)) if match[0] == "?" else match[0], sql)
+    return Replay(text)
+
+
+def _literal(value: Any) -> str | None:
+    """T-SQL for a value, of the type that the driver would give it; ``None`` without one."""
+    kind = type(value)
+    if value is None:
+        return "NULL"
+    if kind is str and len(value) <= _MOST_CHARACTERS and "\0" not in value:
+        return "N'" + value.replace("'", "''") + "'"
+    if kind is int and value in _INT:
+        return str(value)
+    if kind is bytes and len(value) <= 2 * _MOST_CHARACTERS:
+        return "0x" + value.hex()
+    return None
 
 
 class ProvenSettings:
