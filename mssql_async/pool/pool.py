@@ -155,7 +155,10 @@ class Pool:
         self._breaker = Breaker(self.settings.retry)
         self._last_connect_error: str | None = None
         self._needed_at = self._runtime.now()  # when somebody found no idle connection
-        self._wake_at: float | None = None
+        self._wake_at: float | None = None  # the earliest of the next
+        # When maintain() will be called, the latest first: what was asked for is not taken
+        # back, and asking again for what is coming anyway would go on for ever.
+        self._wakes: list[float] = []
         self._wake_announced: float | None = None
         # Whether something was left to do until the lock is free: a wake-up to announce, or
         # what is in the next one.
@@ -193,7 +196,10 @@ class Pool:
         with self._lock:
             if self._idle:
                 candidate = self._idle[-1]
-                if self._is_lendable(candidate, started):
+                if (
+                    self._is_lendable(candidate, started)
+                    and started < candidate.idle_since + self._max_idle
+                ):
                     connection = self._idle.pop()
                     self._lend(connection, started)
             lent = self._counters.acquired
@@ -249,7 +255,7 @@ class Pool:
         """The newest that may be lent; those before it, which may not, go to ``stale``."""
         while self._idle:
             connection = self._idle.pop()
-            if self._is_lendable(connection, now):
+            if self._is_lendable(connection, now) and now < connection.idle_since + self._max_idle:
                 self._lend(connection, now)
                 return connection
             self._drop(connection)
@@ -642,7 +648,7 @@ class Pool:
 
     def _hand_on(self, connection: PooledConnection, now: float) -> None:
         """To the first waiter, or to the others that are idle."""
-        if len(self._waiters):
+        if self._waiters.queue:
             self._lend(connection, now)
             self._waiters.hand_to_first(connection)
             return
@@ -719,6 +725,9 @@ class Pool:
     def _schedule(self, when: float) -> None:
         """Have :meth:`maintain` called then, unless that happens earlier anyway."""
         if self._wake_at is None or when < self._wake_at:
+            if self._wake_announced is not None:
+                self._wakes.pop()  # it was not asked for yet
+            self._wakes.append(when)
             self._wake_at = self._wake_announced = when
             self._afterwards = True  # outside the lock: it may have to start a thread
 
@@ -739,16 +748,17 @@ class Pool:
         gone: list[PooledConnection] = []
         leaks: list[PooledConnection] = []
         with self._guard:
-            self._wake_at = None
+            while self._wakes and self._wakes[-1] <= now:
+                self._wakes.pop()
+                self._wake_announced = None
+            self._wake_at = self._wakes[-1] if self._wakes else None
             if self._state is PoolState.CLOSED:
                 return
             keep: deque[PooledConnection] = deque()
             spare = max(self._size() - self.settings.min_size, 0)
             for connection in self._idle:  # the oldest first
                 over_idle = now >= connection.idle_since + self._max_idle
-                if not self._is_lendable(connection, now, however_idle=True) or (
-                    over_idle and spare > len(gone)
-                ):
+                if not self._is_lendable(connection, now) or (over_idle and spare > len(gone)):
                     gone.append(connection)
                 else:
                     keep.append(connection)
@@ -835,19 +845,13 @@ class Pool:
     def _room(self) -> int:
         return self.settings.max_size - self._size() - self._closing
 
-    def _is_lendable(
-        self, connection: PooledConnection, now: float, *, however_idle: bool = False
-    ) -> bool:
+    def _is_lendable(self, connection: PooledConnection, now: float) -> bool:
+        """However long it was idle."""
         return (
             connection.generation == self._generation
             and connection.reusable
             and (connection.expires_at is None or now < connection.expires_at)
             and connection.credential == self._connector.credential
-            and (
-                however_idle
-                or connection.state is not ConnectionState.IDLE
-                or now < connection.idle_since + self._max_idle
-            )
         )
 
     def _lend(self, connection: PooledConnection, now: float) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 #: Buckets of a histogram: bucket n holds times of less than 2**n microseconds that bucket n-1
 #: does not hold; the last one (134 s) everything longer.
 BUCKETS = 28
+#: What is counted in, so that no time (292,000 years) needs a look at the bounds.
+_POSSIBLE = 64
 
 
 class Tally:
@@ -18,16 +20,16 @@ class Tally:
     __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.counts = [0] * BUCKETS
+        self.counts = [0] * _POSSIBLE
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
-        bucket = int(seconds * 1_000_000).bit_length()
-        self.counts[bucket if bucket < BUCKETS else BUCKETS - 1] += 1
+        self.counts[int(seconds * 1_000_000).bit_length()] += 1
         self.total += seconds
 
     def snapshot(self) -> Histogram:
-        return Histogram(tuple(self.counts), self.total)
+        kept = BUCKETS - 1
+        return Histogram((*self.counts[:kept], sum(self.counts[kept:])), self.total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,35 +54,36 @@ class Waiter:
 class WaiterQueue:
     """Written and read under the pool's lock only."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("queue",)
 
     def __init__(self) -> None:
-        self._waiters: deque[Waiter] = deque()
+        self.queue: deque[Waiter] = deque()
+        """The one who came first in front."""
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.queue)
 
     def join(self, waiter: Waiter) -> None:
         """At the end, unless it has been here before, and what it was handed was dead."""
-        place = len(self._waiters)
-        while place and self._waiters[place - 1].turn > waiter.turn:
+        place = len(self.queue)
+        while place and self.queue[place - 1].turn > waiter.turn:
             place -= 1
-        self._waiters.insert(place, waiter)
+        self.queue.insert(place, waiter)
 
     def leave(self, waiter: Waiter) -> bool:
         """Whether it was still waiting; if not, something was handed to it."""
         if waiter.handed is not None:
             return False
-        self._waiters.remove(waiter)
+        self.queue.remove(waiter)
         return True
 
     def hand_to_first(self, what: Handed) -> None:
-        self._waiters.popleft().hand(what)
+        self.queue.popleft().hand(what)
 
     def hand_to_all(self, what: Handed) -> None:
-        while self._waiters:
+        while self.queue:
             self.hand_to_first(what)
 
     def last_deadline(self, default: float) -> float:
         """Until when somebody waits."""
-        return max((waiter.deadline for waiter in self._waiters), default=default)
+        return max((waiter.deadline for waiter in self.queue), default=default)
