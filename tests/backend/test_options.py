@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,13 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
+from mssql_async import options as options_module
 from mssql_async.checks import check_databases
 from mssql_async.errors import InvalidSettings
 from mssql_async.options import BackendOptions, backend_options
+from mssql_async.pool import PoolSettings
 
+SETTINGS_PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 SECRET = "eyJ0eXAiOiJKV1QifQ.secret"
 
 
@@ -408,3 +413,36 @@ def test_a_project_with_a_wrong_setting_does_not_start(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "(mssql_async.E001) DATABASES['default']['OPTIONS']['pool']['min']" in done.stderr
+
+
+# --- the documentation -----------------------------------------------------------------------
+
+
+def documented_defaults() -> dict[str, str]:
+    """Setting -> default, as the table of ``docs/settings.md`` has it."""
+    found = {}
+    for line in SETTINGS_PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| `"):
+            names, default = line.split(" | ")[:2]
+            for name in re.findall(r"`([^`]+)`", names):
+                found[name] = default.strip("| `")
+    return found
+
+
+def test_every_setting_is_documented() -> None:
+    known = {*options_module._KNOWN_OPTIONS, *options_module._POOL_KEYS, "lease"}
+    assert known - documented_defaults().keys() == set()
+
+
+def test_the_documented_defaults_of_the_pool_are_the_real_ones() -> None:
+    documented, pool = documented_defaults(), PoolSettings()
+    for key in options_module._POOL_KEYS:
+        assert ast.literal_eval(documented[key]) == getattr(pool, key), key
+    assert ast.literal_eval(documented["lease"]) == options().lease.value
+
+
+@pytest.mark.parametrize(
+    "name", ["connection_timeout", "query_timeout", "isolation_level", "datefirst"]
+)
+def test_the_documented_defaults_of_options_are_the_real_ones(name: str) -> None:
+    assert ast.literal_eval(documented_defaults()[name]) == getattr(options(), name)
