@@ -709,6 +709,10 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "column list to exclude the timestamp column, or insert a DEFAULT into the timestamp "
         "column.",
     ),
+    313: (
+        16,
+        "An insufficient number of arguments were supplied for the procedure or function %1.",
+    ),
     339: (16, "DEFAULT or NULL are not allowed as explicit identity values."),
     4429: (
         16,

@@ -96,7 +96,8 @@ class TestDrop:
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A client that reads slowly still gets whole packets, and then the end."""
-        long = [result([("c", INT)], *[(number,) for number in range(1000)])] * 400
+        # More than the buffers of both sockets hold: they grow to several MB.
+        long = [result([("c", INT)], *[(number,) for number in range(1000)])] * 20_000
         engine = FakeEngine({"long": [*long, block := Block()]})
         with serving(engine, caplog) as server, RawClient(server.port) as client:
             ask(client, "long")

@@ -29,7 +29,8 @@ from .frames import Frame
 from .locks import LockManager, LockMode, LockOwner
 from .options import SessionOptions
 from .plancache import Cache, CachedPlan
-from .preparedstatements import PreparedStatement
+from .preparedstatements import Prepared, PreparedStatement
+from .submitted import Submitted
 from .transactions import Transaction
 
 _FIRST_SPID = 51
@@ -69,6 +70,8 @@ class VisibleSession(LockOwner, Protocol):
     statement: type | None
     wait: Wait | None
     number_of_connection: uuid.UUID
+    submitted: Submitted
+    prepared: dict[int, Prepared]
     application_locks: list[tuple[tuple[str, str, str], LockMode, bool]]
     frame: Frame
     context_info: bytes | None

@@ -14,7 +14,7 @@ import enum
 import threading
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +39,10 @@ _COMPATIBLE = {
     frozenset({LockMode.INTENT_EXCLUSIVE}),
 }
 _STRENGTH = {mode: position for position, mode in enumerate(LockMode)}
+
+
+def strongest(modes: Iterable[LockMode]) -> LockMode | None:
+    return max(modes, key=_STRENGTH.__getitem__, default=None)
 
 
 def compatible(one: LockMode, other: LockMode) -> bool:
@@ -199,13 +203,6 @@ class LockManager:
     def is_waiting(self, owner: LockOwner) -> bool:
         with self._mutex:
             return owner in self._waiting
-
-    def held_mode(self, owner: LockOwner, key: Hashable) -> LockMode | None:
-        """The strongest mode in which ``owner`` holds the lock."""
-        with self._mutex:
-            resource = self._resources.get(key)
-            modes = resource.holders.get(owner) if resource else None
-            return max(modes, key=_STRENGTH.__getitem__) if modes else None
 
     def would_grant(self, owner: LockOwner, key: Hashable, mode: LockMode) -> bool:
         with self._mutex:

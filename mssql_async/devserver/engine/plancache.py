@@ -43,8 +43,11 @@ class Cache(Generic[Key, Value]):
             self._old, self._young = self._young, {}
         self._young[key] = value
 
+    def remembered(self) -> set[Key]:
+        return set(self._young) | set(self._old)
+
     def __len__(self) -> int:
-        return len(self._young.keys() | self._old.keys())
+        return len(self.remembered())
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from .runs import EngineRun
 from .sessionstate import SessionState
 from .statements import HANDLERS
 from .steps import Steps
+from .submitted import Submitted
 
 
 class EngineSession(SessionState):
@@ -45,9 +46,11 @@ class EngineSession(SessionState):
     # --- requests
 
     def batch(self, sql: str) -> Run:
+        self.submitted = Submitted(sql)
         return self._start(self.interpreter.batch(sql))
 
     def call(self, procedure: str, parameters: Sequence[Parameter]) -> Run:
+        self.submitted = Submitted("", procedure, parameters)
         return self._start(self.interpreter.call(procedure, parameters))
 
     def transact(self, request: TransactionRequest) -> Run:

@@ -35,9 +35,13 @@ from .locks import LockMode
 from .options import SessionOptions
 from .preparedstatements import Prepared
 from .storage import quote
+from .submitted import NOTHING, Submitted
 from .transactions import TemporaryTables, Transaction
 
 _MOST_ATTACHED = 9
+_FIRST_TEMPORARY_ID = -2_000_000_000
+_TEMPORARY_IDS = 160_000
+"""Numbers of objects for each session: 10,000 tables before it comes to the next one's."""
 _PROGRESS_STEPS = 2000
 """SQLite operations between two looks at the interrupt flag."""
 _GRACE = 1.0
@@ -77,6 +81,8 @@ class SessionState:
         self.statement_hook: StatementHook | None = None
         self.statement: type | None = None
         """The type of the statement that runs, or ran last."""
+        self.submitted: Submitted = NOTHING
+        """The batch or call that runs, or ran last."""
         self.wait: Wait | None = None
         self.number_of_connection = uuid.uuid4()
         self._open_connection(host)
@@ -85,7 +91,7 @@ class SessionState:
         self.frame = self.base_frame
         self.live_table_variables: dict[str, Table] = {}
         self.temporary_identities = IdentityCounters()
-        self.temporary_ids = itertools.count(-1_000_000_000, 16)
+        self.temporary_ids = itertools.count(_FIRST_TEMPORARY_ID + spid * _TEMPORARY_IDS, 16)
         self.identity_target: Table | None = None
         self.identity_counters: IdentityCounters | None = None
         """The table that the running statement writes to, and its database's counters."""

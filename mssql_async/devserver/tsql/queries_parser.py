@@ -37,6 +37,8 @@ _BARE_HINTS = frozenset(
 )
 #: Functions that make a rowset when they stand in FROM.
 _ROWSET_FUNCTIONS = frozenset({"OPENJSON", "STRING_SPLIT", "GENERATE_SERIES"})
+_SYSTEM_FUNCTIONS = frozenset({"DM_EXEC_SQL_TEXT", "DM_EXEC_INPUT_BUFFER"})
+"""Table-valued functions of the schema sys."""
 _REMOTE_ROWSETS = frozenset({"OPENQUERY", "OPENROWSET", "OPENXML", "OPENDATASOURCE"})
 #: Assignments that read what they assign to.
 COMPOUND: dict[str, type[exp.Expression]] = {
@@ -286,12 +288,14 @@ class QueryParser(ExpressionParser):
             return self._parenthesized_source()
         word = self.word
         if word in _ROWSET_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
-            return self._rowset_function()
+            return self._rowset_function(self.advance().text)
         if word in _REMOTE_ROWSETS:
             self.unsupported(word)
         name = self.object_name()
         hints: list[str] = []
         if self._match(TokenType.L_PAREN, advance=False):
+            if name.schema.lower() == "sys" and name.name.upper() in _SYSTEM_FUNCTIONS:
+                return self._rowset_function(name.name)
             if self.word_after() not in _BARE_HINTS:
                 self.unsupported(f"the table-valued function {name}")
             hints = self._hint_list()
@@ -346,8 +350,8 @@ class QueryParser(ExpressionParser):
         columns = self.names() if self._curr.token_type is TokenType.L_PAREN else None
         return nodes.QuerySource(query=query, alias=alias, columns=columns)
 
-    def _rowset_function(self) -> exp.Expression:
-        call = self.call(self.advance().text)
+    def _rowset_function(self, function: str) -> exp.Expression:
+        call = self.call(function)
         schema = None
         if call.args["this"] == "OPENJSON" and self.accept("WITH", "("):
             schema = tuple(self._parse_csv(self._openjson_column))

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from ..errors import NotSupportedByStandIn, SqlError, error
 from ..schema import ObjectName, Table
-from ..sqltypes import BIGINT, INT, MAX, SqlType, nvarchar
+from ..sqltypes import BIGINT, BIT, INT, MAX, SMALLINT, SqlType, nvarchar
 from . import nodes
 from .expressions import Expressions, as_string
 from .names import Names, Source, SourceColumn
@@ -286,8 +286,56 @@ def _generate_series(
     return f"ts_series({start}, {stop}, {step})", columns
 
 
+def _sql_text(
+    _: Sources, __: exp.Expression, arguments: list[Typed], alias: str
+) -> tuple[str, list[SourceColumn]]:
+    return _system_rows(
+        "dm_exec_sql_text",
+        arguments,
+        1,
+        alias,
+        ("dbid", SMALLINT),
+        ("objectid", INT),
+        ("number", SMALLINT),
+        ("encrypted", BIT),
+        ("text", nvarchar(MAX)),
+    )
+
+
+def _input_buffer(
+    _: Sources, __: exp.Expression, arguments: list[Typed], alias: str
+) -> tuple[str, list[SourceColumn]]:
+    return _system_rows(
+        "dm_exec_input_buffer",
+        arguments,
+        2,
+        alias,
+        ("event_type", nvarchar(256)),
+        ("parameters", SMALLINT),
+        ("event_info", nvarchar(MAX)),
+    )
+
+
+def _system_rows(
+    name: str, arguments: list[Typed], wanted: int, alias: str, *fields: tuple[str, SqlType]
+) -> tuple[str, list[SourceColumn]]:
+    """A function that the session answers, with an array of arrays."""
+    if len(arguments) < wanted:
+        raise error(313, f"sys.{name}", state=3)
+    if len(arguments) > wanted:
+        raise error(8144, f"sys.{name}", state=3)
+    columns = [
+        SourceColumn(field, of, f"json_extract({alias}.value, '$[{position}]')")
+        for position, (field, of) in enumerate(fields)
+    ]
+    given = "".join(f", {argument.sql}" for argument in arguments)
+    return f"ts_session({literal(name)}{given})", columns
+
+
 _ROWSETS: dict[str, Any] = {
     "OPENJSON": _openjson,
     "STRING_SPLIT": _string_split,
     "GENERATE_SERIES": _generate_series,
+    "DM_EXEC_SQL_TEXT": _sql_text,
+    "DM_EXEC_INPUT_BUFFER": _input_buffer,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import metadata, server, session  # noqa: F401  their functions register themselves
+from . import metadata, requests, server, session  # noqa: F401  their functions register themselves
 from .host import SessionHost
 
 __all__ = ["SessionHost"]

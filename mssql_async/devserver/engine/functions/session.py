@@ -14,6 +14,7 @@ from ...sqltypes import StorageValue
 from ..applicationlocks import application_lock_key, lock_mode
 from ..catalog import fold
 from ..identities import IdentityCounters
+from ..locks import strongest
 from ..sessionstate import SessionState
 from .objects import find_object
 from .registry import FUNCTIONS, Arguments, Function, argument, function, parse_name, text
@@ -216,8 +217,12 @@ def _connection_property(session: SessionState, arguments: Arguments) -> Storage
 
 @function("applock_mode")
 def _applock_mode(session: SessionState, arguments: Arguments) -> StorageValue:
-    mode = session.engine.locks.held_mode(
-        session, application_lock_key(session, text(argument(arguments, 1)))
+    key = application_lock_key(session, text(argument(arguments, 1)))
+    of_transaction = text(argument(arguments, 2)).casefold() == "transaction"
+    mode = strongest(
+        mode
+        for held, mode, owned in session.application_locks
+        if held == key and owned == of_transaction
     )
     return mode.value if mode is not None else "NoLock"
 

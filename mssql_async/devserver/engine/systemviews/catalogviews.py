@@ -7,11 +7,13 @@ from typing import cast
 
 from ...schema import Check, Column, Default, ForeignKey, Index, IndexKind, Table, View
 from ...sqltypes import STRING_KINDS, StorageValue
-from ..catalog import Catalog, CatalogObject, ObjectType, primary_key
+from ..catalog import DBO, Catalog, CatalogObject, ObjectType, primary_key
 from .definition import Context, Row, system_view
 from .types import SYSTEM_TYPES, max_length, numeric_precision, numeric_scale, system_type
 
 _EPOCH = "2022-10-08 06:31:58.0000000"
+_LONGEST_NAME = 128
+_SUFFIXES = 0xFFFF_FFFF_FFFF
 _OBJECT = (
     "name sysname, object_id int, principal_id int, schema_id int, parent_object_id int, "
     "type char2, type_desc nvarchar60, create_date datetime, modify_date datetime, "
@@ -46,9 +48,21 @@ def _of(catalog: Catalog, *types: ObjectType) -> Iterator[CatalogObject]:
     return (thing for thing in catalog.objects() if thing.type in types)
 
 
+def _temporary_tables(context: Context) -> Iterator[CatalogObject]:
+    """The temporary tables of all sessions, where tempdb is looked at: "to make the names
+    unique the Database Engine appends a numeric suffix", behind underscores ("CREATE TABLE")."""
+    if not context.of_tempdb:
+        return
+    for session in context.session.engine.sessions():
+        for table in session.transaction.temporary.tables.values():
+            suffix = f"{table.object_id & _SUFFIXES:012X}"
+            name = table.name.ljust(_LONGEST_NAME - len(suffix), "_") + suffix
+            yield CatalogObject(ObjectType.TABLE, table.object_id, DBO, name, None, table)
+
+
 @system_view("sys.objects", _OBJECT)
 def _objects(context: Context) -> Iterator[Row]:
-    for thing in context.catalog.objects():
+    for thing in (*context.catalog.objects(), *_temporary_tables(context)):
         yield _object_row(context.catalog, thing)
 
 
@@ -66,7 +80,7 @@ def _all_objects(context: Context) -> Iterable[Row]:
     "is_edge bit, is_filetable bit",
 )
 def _tables(context: Context) -> Iterator[Row]:
-    for thing in _of(context.catalog, ObjectType.TABLE):
+    for thing in (*_of(context.catalog, ObjectType.TABLE), *_temporary_tables(context)):
         table = cast("Table", thing.item)
         used = max((column.column_id for column in table.columns), default=0)
         yield (
@@ -143,13 +157,14 @@ def _column_row(context: Context, owner: Table | View, column: Column) -> Row:
     )
 
 
-def _owners(catalog: Catalog) -> list[Table | View]:
-    return [*catalog.tables, *catalog.views]
+def _owners(context: Context) -> list[Table | View]:
+    temporary = (cast("Table", thing.item) for thing in _temporary_tables(context))
+    return [*context.catalog.tables, *context.catalog.views, *temporary]
 
 
 @system_view("sys.columns", _COLUMN)
 def _columns(context: Context) -> Iterator[Row]:
-    for owner in _owners(context.catalog):
+    for owner in _owners(context):
         for column in owner.columns:
             yield _column_row(context, owner, column)
 

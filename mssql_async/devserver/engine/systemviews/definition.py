@@ -11,7 +11,7 @@ from ...results import ResultColumn
 from ...sqltypes import SqlType, StorageValue
 from ...tsql.plan import SystemView
 from ..catalog import Catalog
-from ..databases import Database
+from ..databases import TEMPDB, Database
 from ..sessionstate import SessionState
 
 _TYPES: dict[str, SqlType] = {
@@ -32,6 +32,7 @@ _TYPES: dict[str, SqlType] = {
     "text": sqltypes.nvarchar(sqltypes.MAX),
     "variant": sqltypes.SQL_VARIANT,
     "varbinary": sqltypes.varbinary(128),
+    "varbinary64": sqltypes.varbinary(64),
     "guid": sqltypes.UNIQUEIDENTIFIER,
 }
 
@@ -44,6 +45,11 @@ class Context:
     database: Database
     catalog: Catalog
 
+    @property
+    def of_tempdb(self) -> bool:
+        """Then the temporary tables of all sessions are there to be seen."""
+        return self.database.name == TEMPDB
+
 
 Row = tuple[StorageValue, ...]
 RowMaker = Callable[[Context], Iterable[Row]]
@@ -51,7 +57,8 @@ RowMaker = Callable[[Context], Iterable[Row]]
 
 @dataclass(frozen=True, slots=True)
 class ViewDefinition:
-    """``of_catalog`` rows depend on nothing but the catalog snapshot: made once."""
+    """``of_catalog`` rows depend on nothing but the catalog snapshot: made once, but for
+    those of tempdb."""
 
     view: SystemView
     rows: RowMaker
@@ -86,7 +93,8 @@ def system_view(
 def rows_as_json(definition: ViewDefinition, context: Context) -> str:
     """The rows as the JSON text that a plan binds (see ``SystemRowsBind``)."""
     key = definition.view.name
-    if definition.of_catalog:
+    cacheable = definition.of_catalog and not context.of_tempdb
+    if cacheable:
         cached = context.catalog.derived.get(key)
         if cached is not None:
             return str(cached)
@@ -96,6 +104,6 @@ def rows_as_json(definition: ViewDefinition, context: Context) -> str:
         if len(row) != width:
             raise AssertionError(f"{key}: a row of {len(row)} values for {width} columns")
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"), default=bytes.hex)
-    if definition.of_catalog:
+    if cacheable:
         context.catalog.derived[key] = text
     return text

@@ -15,8 +15,9 @@ from typing import cast
 
 from .. import clock
 from ..commands import command_name
-from ..instance import SessionStatus, VisibleSession
+from ..instance import Instance, SessionStatus, VisibleSession
 from ..locks import LockMode, LockWait
+from ..submitted import sql_handle
 from .definition import Context, Row, system_view
 
 _TDS_7_4 = 0x74000004
@@ -77,27 +78,47 @@ def _sessions(context: Context) -> Iterator[Row]:
     "last_read datetime, last_write datetime, net_packet_size int, "
     "client_net_address varchar48, client_tcp_port int, "
     "local_net_address varchar48, local_tcp_port int, connection_id guid, "
-    "parent_connection_id guid",
+    "parent_connection_id guid, most_recent_sql_handle varbinary64",
     of_catalog=False,
 )
 def _connections(context: Context) -> Iterator[Row]:
-    for session in context.session.engine.sessions():
+    engine = context.session.engine
+    messages = _messages(engine)
+    for session in engine.sessions():
         login = session.login
         scheme = "SQL" if login.access_token is None else "AAD"
+        read = messages.get(session.spid, 0)
+        answered = read - 1 if session.status is SessionStatus.RUNNING else read
+        address, _, port = login.client_address.rpartition(":")
         yield (
             *(session.spid, session.spid, session.login_time, "TCP", "TSQL", _TDS_7_4),
-            *(_TCP_ENDPOINT, str(login.encrypted).upper(), scheme, 0, None, None),
+            *(_TCP_ENDPOINT, str(login.encrypted).upper(), scheme, 0, read, max(answered, 0)),
             *(clock.at(session.last_request_start), clock.at(session.last_request_end)),
-            *(login.packet_size, login.client_address, None, "127.0.0.1", None),
-            *(str(session.number_of_connection).upper(), None),
+            *(login.packet_size, address, int(port) if port.isdigit() else None),
+            *("127.0.0.1", None, str(session.number_of_connection).upper(), None),
+            _handle(session),
         )
+
+
+def _messages(engine: Instance) -> dict[int, int]:
+    """Messages of each session's client, which stand for the reads of its connection."""
+    if engine.server is None:
+        return {}
+    return {info.spid: sum(info.messages.values()) for info in engine.server.sessions()}
+
+
+def _handle(session: VisibleSession) -> bytes | None:
+    """The handle of what the session runs, or ran last."""
+    text = session.submitted.text(session.prepared)
+    return sql_handle(text) if text else None
 
 
 @system_view(
     "sys.dm_exec_requests",
     "session_id smallint, request_id int, start_time datetime, status nvarchar60, "
-    "command nvarchar60, database_id smallint, user_id int, connection_id guid, "
-    "blocking_session_id smallint, "
+    "command nvarchar60, sql_handle varbinary64, statement_start_offset int, "
+    "statement_end_offset int, plan_handle varbinary64, database_id smallint, user_id int, "
+    "connection_id guid, blocking_session_id smallint, "
     "wait_type nvarchar60, wait_time int, last_wait_type nvarchar60, wait_resource nvarchar256, "
     "open_transaction_count int, open_resultset_count int, transaction_id bigint, "
     "percent_complete int, cpu_time int, total_elapsed_time int, reads bigint, writes bigint, "
@@ -118,7 +139,8 @@ def _requests(context: Context) -> Iterator[Row]:
         yield (
             *(session.spid, 0, clock.at(session.last_request_start)),
             "suspended" if wait else "running",
-            *(command_name(session.statement), session.current_database.database_id, 1),
+            *(command_name(session.statement), _handle(session), 0, -1, None),
+            *(session.current_database.database_id, 1),
             *(str(session.number_of_connection).upper(), blocker),
             *(wait, int((now - since) * 1000) if wait else 0, wait or "", resource),
             *(session.transaction.depth, 1, session.transaction.number, 0, 0, elapsed, 0, 0, 0),
