@@ -446,6 +446,8 @@ class LeasedConnection:
         if isinstance(error, pyodbc.Error):
             self._note(hold, error)
         result.let_go()
+        if isinstance(error, pyodbc.Error):
+            hold.statements.failed(error)
         self.release_unless_pinned()
         if isinstance(error, pyodbc.Error):
             raised = as_raised(error)

@@ -69,16 +69,17 @@ def replayable(sql: str, parameters: Any) -> Replay | None:
 
 def _literal(value: Any) -> str | None:
     """T-SQL for a value, of the type that the driver would give it; ``None`` without one."""
-    kind = type(value)
     if value is None:
         return "NULL"
+    kind = type(value)  # exactly: a bool is an int, a moment is a date
+    text: str | None = None
     if kind is str and len(value) <= _MOST_CHARACTERS and "\0" not in value:
-        return "N'" + value.replace("'", "''") + "'"
-    if kind is int and value in _INT:
-        return str(value)
-    if kind is bytes and len(value) <= 2 * _MOST_CHARACTERS:
-        return "0x" + value.hex()
-    return None
+        text = "N'" + value.replace("'", "''") + "'"
+    elif kind is int and value in _INT:
+        text = str(value)
+    elif kind is bytes and len(value) <= 2 * _MOST_CHARACTERS:
+        text = "0x" + value.hex()
+    return text
 
 
 class ProvenSettings:

@@ -28,6 +28,8 @@ _SQL_ATTR_QUERY_TIMEOUT = 0
 _SQL_IS_UINTEGER = -5
 _SUCCESS = (0, 1)
 
+_HANDLE_UNKNOWN = 8179
+
 # It may have to talk to the server (rows that are not wanted), so it lets go of the interpreter.
 _free_statement = odbc.driver_manager_function("SQLFreeStmt", ctypes.CDLL)
 if _free_statement is not None:
@@ -80,13 +82,14 @@ class KeptStatements:
     back once its results are over.
 
     :param raw: the driver's connection. Whoever has its lease may call the methods.
+    :param capacity: statements kept at most; by default :data:`CAPACITY`.
     """
 
     __slots__ = ("_capacity", "_direct", "_kept", "_parked", "_passing", "_raw")
 
-    def __init__(self, raw: Any, capacity: int = CAPACITY) -> None:
+    def __init__(self, raw: Any, capacity: int | None = None) -> None:
         self._raw = raw
-        self._capacity = capacity
+        self._capacity = CAPACITY if capacity is None else capacity
         self._kept: dict[str, Statement] = {}  # least recently used first
         self._direct: Statement | None = None
         self._passing: Statement | None = None
@@ -153,6 +156,12 @@ class KeptStatements:
         if self._passing is not None:
             self._parked.append(self._passing.cursor)
             self._passing = None
+
+    def failed(self, error: pyodbc.Error) -> None:
+        """An execution failed, and its statement was put back. Where the server did not know
+        the handle it knows none of them, whatever became of its session."""
+        if _HANDLE_UNKNOWN in odbc.error_numbers(error):
+            self.session_was_reset()
 
 
 def discard(statement: Statement) -> None:
