@@ -233,9 +233,10 @@ class Pool:
             with self._guard:
                 self._require_open()
                 self._needed_at = now = self._now()
+                turn = self._turn_of(request)
                 connection = self._take_idle(now, stale)
                 if connection is None and not stale:
-                    decision, jobs = self._decide(request, now)
+                    decision, jobs = self._decide(request, turn, now)
                     break
             self._close_all(stale)  # before others are opened in their place
             if connection is not None:
@@ -262,12 +263,17 @@ class Pool:
             stale.append(connection)
         return None
 
-    def _decide(self, request: _Request, now: float) -> tuple[Waiter | Refusal | bool, int]:
-        """What a caller gets when nothing is idle: a place in the queue, an error, or whether
-        it may open one for itself; and how many connections to open for the queue."""
+    def _turn_of(self, request: _Request) -> Turn:
         if request.turn is None:
             self._arrivals += 1
             request.turn = self._counters.acquired, self._arrivals
+        return request.turn
+
+    def _decide(
+        self, request: _Request, turn: Turn, now: float
+    ) -> tuple[Waiter | Refusal | bool, int]:
+        """What a caller gets when nothing is idle: a place in the queue, an error, or whether
+        it may open one for itself; and how many connections to open for the queue."""
         if self._size() < self.settings.min_size:
             self._schedule(now)
         hopeless = self._refusal_if_hopeless(now)
@@ -281,7 +287,7 @@ class Pool:
             self._opening_apart += 1
             return True, 0
         self._refuse_if_crowded(request.had_turn)
-        waiter = Waiter(self._runtime.gate(), request.deadline, request.turn)
+        waiter = Waiter(self._runtime.gate(), request.deadline, turn)
         self._waiters.join(waiter)
         return waiter, self._plan_openings(now)
 
