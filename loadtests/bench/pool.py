@@ -38,8 +38,8 @@ MODULE = "loadtests.bench.pool"
 class Sizes:
     """How much is measured. Times are in seconds."""
 
-    turns: int = 60
-    cycles: int = 2000
+    turns: int = 240
+    cycles: int = 500
     depth: int = 20
     """Python frames that call the pool; a Django view's query has about as many above it."""
     contest: Contest = field(default_factory=Contest)
