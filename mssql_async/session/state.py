@@ -141,8 +141,9 @@ _LEADERS = frozenset(
 )
 #: A module's text is not run when it is created, and is all of its batch (T-SQL reference,
 #: "Batches": what follows is part of the definition). A temporary procedure is not meant.
+_MODULES = r"(?:PROC|PROCEDURE|FUNCTION|TRIGGER|VIEW)(?!\w)"
 _MODULE = re.compile(
-    r"\s*(?:CREATE(?:\s+OR\s+ALTER)?|ALTER)\s+(?:PROC|PROCEDURE|FUNCTION|TRIGGER|VIEW)(?!\w)"
+    rf"\s*(?:CREATE(?:\s+OR\s+ALTER)?|ALTER)\s+{_MODULES}"
     rf"\s*+(?:[\w{_NAME}]+\s*+\.\s*+)*+[\w{_NAME}]",
     _FLAGS,
 )
@@ -176,7 +177,7 @@ _SUSPECT = re.compile(
 _LASTING = (
     r"(?:TABLE|COLUMN|CONSTRAINT|INDEX|UNIQUE\s+INDEX"
     r"|(?:UNIQUE\s+)?(?:NON)?CLUSTERED\s+(?:COLUMNSTORE\s+)?INDEX"
-    r"|VIEW|SCHEMA|SEQUENCE|TYPE|SYNONYM|STATISTICS|PROC|PROCEDURE|FUNCTION|TRIGGER)(?!\w)"
+    r"|SCHEMA|SEQUENCE|TYPE|SYNONYM|STATISTICS)(?!\w)"
 )
 #: System procedures that read the catalog or change the database and leave nothing in the
 #: session (T-SQL reference, "System stored procedures": catalog, database engine and
@@ -211,9 +212,11 @@ _HARMLESS = _patterns(
     ),
     EXEC=rf"\s+{_HARMLESS_PROCEDURE}",
     EXECUTE=rf"\s+{_HARMLESS_PROCEDURE}",
+    # Modules only where a batch begins. A temporary procedure outlives even the call it was
+    # created in, as temporary tables do not.
     CREATE=rf"\s+{_LASTING}",
     ALTER=rf"\s+{_LASTING}",
-    DROP=rf"\s+{_LASTING}",
+    DROP=rf"\s+(?:{_LASTING}|{_MODULES})",
     DBCC=r"\s+CHECKIDENT(?!\w)",
 )
 _HARMLESS_IF_PARAMETERISED = _patterns(
@@ -273,7 +276,7 @@ _SETTING = re.compile(
 )
 _CONTEXT_VALUE = re.compile(
     r"(?:EXEC|EXECUTE)\s+(?:sys\s*\.\s*)?sp_set_session_context(?![\w.])"
-    rf"(?:[\s,?=+.{_LITERAL}-]|@\w+(?=\s*=)|{_NUMBER}|NULL(?!\w))*+",
+    rf"(?:[\s,?=+.{_LITERAL}-]|N(?={_LITERAL})|@\w+(?=\s*=)|{_NUMBER}|NULL(?!\w))*+",
     _FLAGS,
 )
 _BETWEEN = re.compile(r"[\s;]*")
