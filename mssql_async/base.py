@@ -16,12 +16,14 @@ require_pyodbc()
 import pyodbc  # noqa: E402 - only now is it known to load
 from django.conf import settings  # noqa: E402
 from django.core import checks  # noqa: E402
+from django.db import connections  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
 from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
 from .checks import check_databases  # noqa: E402
+from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .features import DatabaseFeatures  # noqa: E402
@@ -90,7 +92,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """
         source = self._connection_source(conn_params)
         proven = _proven_settings[self.alias]
-        return LeasedConnection(
+        lease = LeasedConnection(
             _DjangosErrors(source),
             self._options.lease,
             # With a profile to come that the pool may have a connection for: see connect().
@@ -98,6 +100,10 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             may_be_shared=lambda: self.allow_thread_sharing,
             proven=proven,
         )
+        worker = current_worker()
+        if worker is not None:
+            worker.leases.add(lease)  # what a cancellation of its calls stops
+        return lease
 
     def connect(self) -> None:
         """Connect, and take what the receivers of ``connection_created`` set into the profile
@@ -189,6 +195,49 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if not self.in_atomic_block:
             self.close()
 
+    # --- contexts on a worker (mssql_async.context.surroundings) -----------------------------
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing here belongs to the context whose call is over."""
+        lease = self.connection
+        return (
+            not self.in_atomic_block
+            and not self.execute_wrappers
+            and (
+                lease is None
+                or (lease.state is LeaseState.FREE and self.autocommit == lease.autocommit)
+            )
+            and (lease is None or self.autocommit == self.settings_dict["AUTOCOMMIT"])
+        )
+
+    def begin_context(self) -> None:
+        """The calls of another context begin on this thread. Cursors that the last one kept
+        are of no use from now on, and receivers of ``connection_created`` see the new one."""
+        self.queries_log.clear()
+        if self.connection is not None and not self.in_atomic_block:
+            self.close()
+
+    def end_context(self) -> str:
+        """The context is over: give back what it still holds. Returns what that was, in a few
+        words; nothing where it was nothing that should not have been there."""
+        lease = self.connection
+        left = ""
+        if self.in_atomic_block:
+            left = "an open transaction"
+        elif lease is not None and not self.autocommit and lease.state is LeaseState.HELD:
+            left = "an open transaction (autocommit is off)"
+        if lease is not None:
+            lease.close()
+        if self.in_atomic_block or self.execute_wrappers or not self.autocommit:
+            # Django has no way back from the middle of a block: the next context gets a new
+            # wrapper.
+            self.connection = None
+            del connections[self.alias]
+        else:
+            self.close()
+        return left
+
     def is_usable(self) -> bool:
         try:
             with self.connection.cursor() as cursor:
@@ -228,8 +277,10 @@ class _DjangosErrors:
     def acquire(
         self, profile: Profile = NO_PROFILE, *, wait: bool = True
     ) -> PooledConnection | None:
+        worker = current_worker()
+        waited = 0.0 if worker is None else worker.take_waited()
         try:
-            return self._source.acquire(profile, wait=wait)
+            return self._source.acquire(profile, wait=wait, waited=waited)
         except PoolError as error:
             raise from_pool(error) from error
 

@@ -35,13 +35,16 @@ class NullPool:
     def __repr__(self) -> str:
         return f"<NullPool {self.name!r}: {len(self._lent)} in use>"
 
-    def acquire(self, profile: Profile = NO_PROFILE, *, wait: bool = True) -> PooledConnection:
+    def acquire(
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
+    ) -> PooledConnection:
         """Open a connection, with the retries of the settings; ``wait`` is of no matter.
+        ``waited`` seconds of ``acquire_timeout`` are used up already.
 
         :raises Exception: what the connector raises, with an explanation.
         """
         started = self._runtime.now()
-        opened = self._open(started + self.settings.acquire_timeout)
+        opened = self._open(started + self.settings.acquire_timeout - waited)
         now = self._runtime.now()
         connection = PooledConnection(
             opened.raw, generation=0, opened_at=now, expires_at=None, credential=opened.credential

@@ -60,6 +60,10 @@ class ConnectionSource(Lender, Protocol):
     """Where leases come from: a :class:`Pool`, or a :class:`.nullpool.NullPool` that keeps
     nothing."""
 
+    def acquire(
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
+    ) -> PooledConnection | None: ...
+
     def close(self) -> None: ...
 
     def is_unused(self) -> bool: ...
@@ -178,12 +182,13 @@ class Pool:
     # --- acquire ---------------------------------------------------------------------------
 
     def acquire(
-        self, profile: Profile = NO_PROFILE, *, wait: bool = True
+        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
     ) -> PooledConnection | None:
         """A connection for exclusive use until :meth:`release`, its session at ``profile``.
 
         With ``wait=False`` never in the queue: ``None`` where the pool is full. Whoever holds
         a connection already asks for another one like this, and cannot wait for itself.
+        ``waited`` seconds of ``acquire_timeout`` are used up already.
 
         :raises PoolTimeout: nothing became free within ``acquire_timeout``.
         :raises TooManyWaiters: ``max_waiting`` callers wait already.
@@ -206,7 +211,7 @@ class Pool:
         if self._afterwards:
             self._catch_up()
         if connection is None or not self._is_fit(connection, started, profile):
-            request = _Request(started, started + self.settings.acquire_timeout, wait)
+            request = _Request(started, started + self.settings.acquire_timeout - waited, wait)
             if connection is not None:
                 request.turn, request.had_turn = (lent, 0), True
             found = self._acquire_slowly(request, profile)

@@ -1,0 +1,91 @@
+"""One synchronous call of a context, and the future that its caller awaits."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .workers import Worker
+
+
+class CallState(enum.Enum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    OVER = "over"
+
+
+class CallFuture(Future[Any]):
+    """A future whose cancellation also stops the statement that runs for it.
+
+    asgiref cancels the future of a thread-sensitive call when the task that awaits the call is
+    cancelled; the task goes on at once, the thread when the call returns.
+    """
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call: Call | None = call
+
+    def cancel(self) -> bool:
+        if super().cancel():
+            return True
+        call = self._call
+        if call is not None:
+            call.interrupt()
+        return False
+
+    def forget_call(self) -> None:
+        """It is over: nothing is left to interrupt, and no reference is kept."""
+        self._call = None
+
+
+class Call:
+    """A function to run on a worker, for one context.
+
+    :param then: decided under the workers' lock as soon as the function has returned without
+        an error, before anybody else's call may run: which block's turn it is.
+    """
+
+    __slots__ = (
+        "context",
+        "deadline",
+        "future",
+        "interrupted",
+        "queued_at",
+        "run",
+        "state",
+        "then",
+        "worker",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        run: Callable[[], Any],
+        deadline: float,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        self.context = context
+        self.run = run
+        self.then = then
+        self.deadline = deadline
+        """Reading of :func:`time.monotonic` until which it may wait for a worker."""
+        self.queued_at = time.monotonic()
+        self.state = CallState.QUEUED
+        self.worker: Worker | None = None
+        self.interrupted = False
+        self.future = CallFuture(self)
+
+    def __repr__(self) -> str:
+        return f"<Call {self.state.value} of {self.context!r}>"
+
+    def interrupt(self) -> None:
+        """Have the statement that it runs stopped at the server. Returns at once."""
+        self.interrupted = True
+        worker = self.worker
+        if worker is not None and self.state is CallState.RUNNING:
+            worker.interrupt(self)

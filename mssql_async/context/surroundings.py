@@ -1,0 +1,83 @@
+"""Django's connections on a worker: whose they are from one call to the next.
+
+``django.db.connections`` keeps one wrapper for each alias and thread. A worker's wrappers
+stay with it and serve every context whose calls run there, as long as nothing in them belongs
+to one: else the worker stays with that context.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .context import Context
+
+logger = logging.getLogger("mssql_async.context")
+
+
+class _Here(threading.local):
+    adopted: dict[str, Any] | None = None
+    """Wrappers of other threads that stand in for this one's own."""
+
+
+class DjangoConnections:
+    """A worker's :class:`~.workers.Surroundings`."""
+
+    def __init__(self) -> None:
+        self._here = _Here()
+
+    def enter(self, context: Context, *, other: bool) -> None:
+        if other:
+            for wrapper in connections.all(initialized_only=True):
+                hand_over = getattr(wrapper, "begin_context", None)
+                if hand_over is not None:
+                    hand_over()
+                else:
+                    wrapper.close_if_unusable_or_obsolete()
+        adopted = context.home.adopted
+        if adopted and self._here.adopted is None:
+            for alias, wrapper in adopted.items():
+                connections[alias] = wrapper
+            self._here.adopted = adopted
+
+    def at_rest(self) -> bool:
+        if self._here.adopted is not None:
+            return False
+        return all(_is_at_rest(wrapper) for wrapper in connections.all(initialized_only=True))
+
+    def leave(self, context: Context) -> None:
+        adopted, self._here.adopted = self._here.adopted, None
+        for alias in adopted or ():
+            del connections[alias]
+        for wrapper in connections.all(initialized_only=True):
+            try:
+                self._leave(wrapper, context)
+            except Exception:
+                logger.exception("Ending what %r left on the database %r.", context, wrapper.alias)
+                del connections[wrapper.alias]
+
+    def _leave(self, wrapper: BaseDatabaseWrapper, context: Context) -> None:
+        end_context = getattr(wrapper, "end_context", None)
+        if end_context is None:
+            if wrapper.in_atomic_block:
+                del connections[wrapper.alias]
+            wrapper.close_if_unusable_or_obsolete()
+            return
+        left = end_context()
+        if left:
+            logger.warning(
+                "%r ended and still held %s on the database %r; it was rolled back and given back.",
+                context, left, wrapper.alias,
+            )  # fmt: skip
+
+
+def _is_at_rest(wrapper: BaseDatabaseWrapper) -> bool:
+    at_rest: bool | None = getattr(wrapper, "at_rest", None)
+    if at_rest is not None:
+        return at_rest
+    # Another backend's: its connection and what is open on it belong to this thread.
+    return wrapper.connection is None
