@@ -201,7 +201,7 @@ class TdsConnection:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
         self._gate.close()
-        transport.abort()
+        _abort(transport)
 
     # --- faults: see ..faults.FaultTarget --------------------------------------------
 
@@ -793,7 +793,7 @@ class TdsConnection:
             self._stream.close()
             async with asyncio.timeout(_FAREWELL_TIMEOUT):
                 await self._stream.wait_closed()
-        transport.abort()
+        _abort(transport)
 
     async def _close_session(self, session: Session) -> None:
         try:
@@ -811,7 +811,16 @@ def reset_connection(transport: asyncio.WriteTransport) -> None:
     if connected is not None:
         with contextlib.suppress(OSError):
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
-    transport.abort()
+    _abort(transport)
+
+
+def _abort(transport: asyncio.WriteTransport) -> None:
+    """Close without waiting for what is still to be written.
+
+    asyncio 3.13 fails to abort a transport that has closed by itself after its last byte.
+    """
+    if transport.get_write_buffer_size() or not transport.is_closing():
+        transport.abort()
 
 
 def _message_of(failure: SqlError) -> Message:

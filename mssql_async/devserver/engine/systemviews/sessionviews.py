@@ -89,15 +89,21 @@ def _connections(context: Context) -> Iterator[Row]:
         scheme = "SQL" if login.access_token is None else "AAD"
         read = messages.get(session.spid, 0)
         answered = read - 1 if session.status is SessionStatus.RUNNING else read
-        address, _, port = login.client_address.rpartition(":")
+        address, port = _endpoint(login.client_address)
         yield (
             *(session.spid, session.spid, session.login_time, "TCP", "TSQL", _TDS_7_4),
             *(_TCP_ENDPOINT, str(login.encrypted).upper(), scheme, 0, read, max(answered, 0)),
             *(clock.at(session.last_request_start), clock.at(session.last_request_end)),
-            *(login.packet_size, address, int(port) if port.isdigit() else None),
+            *(login.packet_size, address, port),
             *("127.0.0.1", None, str(session.number_of_connection).upper(), None),
             _handle(session),
         )
+
+
+def _endpoint(client: str) -> tuple[str, int | None]:
+    """The address and the port of ``"127.0.0.1:50123"``; the port may be missing."""
+    address, _, port = client.rpartition(":")
+    return (address, int(port)) if address and port.isdigit() else (client, None)
 
 
 def _messages(engine: Instance) -> dict[int, int]:
