@@ -59,7 +59,10 @@ class Runtime(SystemRuntime):
     """A pool's, in that time."""
 
     def __init__(self, passing: Time) -> None:
-        self.now = passing.monotonic  # type: ignore[method-assign]
+        self._time = passing
+
+    def now(self) -> float:
+        return self._time.monotonic()
 
 
 class Issuer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import logging
 import os
 import subprocess
@@ -617,8 +618,11 @@ def test_what_cannot_be_a_provider_is_refused(given: object, said: str) -> None:
 def test_a_provider_that_turns_out_to_be_asynchronous_is_refused_when_it_is_called(
     clocks: Clocks,
 ) -> None:
+    coroutine = coroutine_function()
     with pytest.raises(TokenError, match=r"returned something to await\. It is asynchronous"):
-        cache_of(clocks, lambda: coroutine_function()).get(clocks.later)
+        cache_of(clocks, lambda: coroutine).get(clocks.later)
+    # Closed, or Python would complain that nobody awaited it.
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
     loop = asyncio.new_event_loop()
     try:
         with pytest.raises(TokenError, match="returned something to await"):
