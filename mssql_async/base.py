@@ -27,6 +27,7 @@ from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
 from .features import DatabaseFeatures  # noqa: E402
+from .operations import DatabaseOperations  # noqa: E402
 from .options import backend_options  # noqa: E402
 from .pool import (  # noqa: E402
     NO_PROFILE,
@@ -72,6 +73,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     connection: Any  # a LeasedConnection, or None between two requests
     creation_class = DatabaseCreation
     features_class = DatabaseFeatures
+    ops_class = DatabaseOperations
     _codes_for_networkerror: ClassVar[tuple[str, ...]] = _LINK_STATES
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
