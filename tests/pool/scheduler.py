@@ -166,9 +166,8 @@ class Scheduler:
 
     def _let_time_pass(self) -> None:
         soonest = min((task.wakes_at for task in self._blocked), default=math.inf)
-        if self._timers and (
-            soonest < math.inf or any(task.waits_for == "gate" for task in self._blocked)
-        ):
+        somebody_waits = soonest < math.inf or any(t.waits_for == "gate" for t in self._blocked)
+        if self._timers and somebody_waits and not self._maintaining:
             soonest = min(soonest, self._timers[0][0])
         if soonest == math.inf:
             raise Deadlock(f"nobody can run: {self._unfinished()}")
