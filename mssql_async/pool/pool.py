@@ -42,6 +42,11 @@ class PoolState(enum.Enum):
     CLOSED = "closed"
 
 
+# A member of an enum costs a look-up each time, 50 ns on Python 3.11: these are asked for in
+# every acquire and release.
+_IDLE, _IN_USE, _OPEN = ConnectionState.IDLE, ConnectionState.IN_USE, PoolState.OPEN
+
+
 class Lender(Protocol):
     """What a lease needs of where it comes from."""
 
@@ -618,12 +623,10 @@ class Pool:
         now = self._now()
         unusual = reset or connection.broken
         with self._lock:
-            if connection.state is not ConnectionState.IN_USE or connection not in self._in_use:
+            if connection.state is not _IN_USE or connection not in self._in_use:
                 raise ValueError(f"{connection!r} is not lent by the pool {self.name!r}.")
             self._counters.use.add(now - connection.lent_at)
-            kept = (
-                not unusual and self._state is PoolState.OPEN and self._is_lendable(connection, now)
-            )
+            kept = not unusual and self._state is _OPEN and self._is_lendable(connection, now)
             if kept:
                 self._hand_on(connection, now)
             else:
@@ -638,7 +641,7 @@ class Pool:
     def _release_unusual(self, connection: PooledConnection, reset: bool) -> None:
         """It has to be reset, or goes."""
         broken = connection.broken
-        if not broken and reset and connection.reusable and self._state is PoolState.OPEN:
+        if not broken and reset and connection.reusable and self._state is _OPEN:
             try:
                 broken = not self._reset(connection, connection.profile)
             except BaseException:
@@ -649,7 +652,7 @@ class Pool:
             return
         now = self._now()
         with self._guard:
-            kept = self._state is PoolState.OPEN and self._is_lendable(connection, now)
+            kept = self._state is _OPEN and self._is_lendable(connection, now)
             if kept:
                 self._hand_on(connection, now)
             else:
@@ -664,7 +667,7 @@ class Pool:
             self._waiters.hand_to_first(connection)
             return
         self._in_use.discard(connection)
-        connection.state = ConnectionState.IDLE
+        connection.state = _IDLE
         connection.idle_since = now
         connection.origin = ()
         self._idle.append(connection)
@@ -866,7 +869,7 @@ class Pool:
         )
 
     def _lend(self, connection: PooledConnection, now: float) -> None:
-        connection.state = ConnectionState.IN_USE
+        connection.state = _IN_USE
         connection.lent_at = now
         self._in_use.add(connection)
         self._counters.acquired += 1
