@@ -44,11 +44,7 @@ class CallFuture(Future[Any]):
 
 
 class Call:
-    """A function to run on a worker, for one context.
-
-    :param then: decided under the workers' lock as soon as the function has returned without
-        an error, before anybody else's call may run: which block's turn it is.
-    """
+    """A function to run on a worker, for one context."""
 
     __slots__ = (
         "context",
@@ -58,7 +54,6 @@ class Call:
         "queued_at",
         "run",
         "state",
-        "then",
         "worker",
     )
 
@@ -67,11 +62,9 @@ class Call:
         context: Context,
         run: Callable[[], Any],
         deadline: float,
-        then: Callable[[], None] | None = None,
     ) -> None:
         self.context = context
         self.run = run
-        self.then = then
         self.deadline = deadline
         """Reading of :func:`time.monotonic` until which it may wait for a worker."""
         self.queued_at = time.monotonic()

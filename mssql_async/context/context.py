@@ -95,12 +95,10 @@ class Context:
 
     # --- calls -----------------------------------------------------------------------------
 
-    def call(
-        self, run: Callable[[], Any], *, then: Callable[[], None] | None = None
-    ) -> Future[Any]:
+    def call(self, run: Callable[[], Any]) -> Future[Any]:
         """Run a function on a worker of this context, after the calls before it. Called in
         the thread of an event loop."""
-        call = Call(self, run, time.monotonic() + self.acquire_timeout, then)
+        call = Call(self, run, time.monotonic() + self.acquire_timeout)
         if not self.workers.submit(call):
             asyncio.get_running_loop().call_later(self.acquire_timeout, self.workers.expire, call)
         return call.future

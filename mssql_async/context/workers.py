@@ -122,7 +122,7 @@ class Worker:
         future = call.future
         if not future.set_running_or_notify_cancel():
             future.forget_call()
-            return pool.finished(self, call, ok=False, at_rest=self._at_rest())
+            return pool.finished(self, call, at_rest=self._at_rest())
         last = None if self.last_context is None else self.last_context()
         if last is not context:
             self.last_context = weakref.ref(context)
@@ -143,7 +143,7 @@ class Worker:
             # A call that outlived its context: what it left goes with it.
             pool.surroundings.leave(context)
             at_rest = True
-        following = pool.finished(self, call, ok=error is None, at_rest=at_rest)
+        following = pool.finished(self, call, at_rest=at_rest)
         # Only now: whoever awaits it finds the context's worker decided.
         future.forget_call()
         if error is None:
@@ -192,7 +192,8 @@ class WorkerPool:
         self.acquire_timeout = acquire_timeout
         self.max_workers = max_workers
         self.keep = keep
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Guards what follows and the queues, turns and ends of all contexts."""
         # All of the following, and the queues of the contexts, under the lock only.
         self._idle: list[Worker] = []
         self._count = 0
@@ -208,7 +209,7 @@ class WorkerPool:
         )
 
     def statistics(self) -> WorkerStatistics:
-        with self._lock:
+        with self.lock:
             return WorkerStatistics(
                 self.max_workers, self._count, len(self._idle), self._pinned,
                 len(self._waiting), len(self._quarantined),
@@ -218,7 +219,7 @@ class WorkerPool:
 
     def submit(self, call: Call) -> bool:
         """Queue a call behind the others of its context. False: it has to wait."""
-        with self._lock:
+        with self.lock:
             call.context.calls.append(call)
             new = self._dispatch(call.context)
         if new is not None:
@@ -255,14 +256,12 @@ class WorkerPool:
         context.home.running = call
         return call
 
-    def finished(self, worker: Worker, call: Call, *, ok: bool, at_rest: bool) -> Call | None:
+    def finished(self, worker: Worker, call: Call, *, at_rest: bool) -> Call | None:
         """A call is over. Decides whose call the worker runs next; ``None``: it waits."""
         home = call.context.home
-        with self._lock:
+        with self.lock:
             call.state = CallState.OVER
             home.running = None
-            if ok and call.then is not None:
-                call.then()
             if worker in self._quarantined:
                 self._quarantined.discard(worker)
                 self._count += 1
@@ -296,7 +295,7 @@ class WorkerPool:
 
     def expire(self, call: Call) -> None:
         """Its time to wait for a worker is over."""
-        with self._lock:
+        with self.lock:
             if call.state is not CallState.QUEUED:
                 return
             context = call.context
@@ -333,7 +332,7 @@ class WorkerPool:
 
     def retire_if_idle(self, worker: Worker) -> bool:
         """Whether a worker that had nothing to do for long may end."""
-        with self._lock:
+        with self.lock:
             try:
                 self._idle.remove(worker)
             except ValueError:
@@ -344,7 +343,7 @@ class WorkerPool:
     def quarantine(self, context: Context) -> bool:
         """The call that runs for ``context`` does not come back: another worker may take this
         one's place until it does. False: none runs."""
-        with self._lock:
+        with self.lock:
             running = context.home.running
             worker = None if running is None else running.worker
             if worker is None or worker in self._quarantined:
@@ -371,6 +370,6 @@ class WorkerPool:
     def end(self, context: Context) -> bool:
         """The context takes no more calls of its own. Whether something is left of it on a
         worker: a pin, or a call that runs."""
-        with self._lock:
+        with self.lock:
             context.ended = True
             return context.home.pinned_to is not None or context.home.running is not None

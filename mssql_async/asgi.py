@@ -1,0 +1,152 @@
+"""Entry points of ASGI servers: each request and WebSocket is a context of its own.
+
+``get_asgi_application()`` stands in for Django's function of that name;
+:class:`ConnectionLifecycle` goes around any ASGI application.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import django
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
+
+from .context import ContextKind, ContextScope, current_context, new_context
+from .context.trivial import is_trivial
+from .pool.registry import close_pools
+
+logger = logging.getLogger("mssql_async.context")
+
+# As loose as ASGI's own: servers and applications type their messages differently.
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_KINDS = {"http": ContextKind.REQUEST, "websocket": ContextKind.WEBSOCKET}
+
+
+class ConnectionLifecycle:
+    """ASGI middleware: the connections of every ``http`` and ``websocket`` scope end with it.
+
+    Goes around Django's application, Channels, Starlette with Django mounted, or any other. At
+    the start of the server (``lifespan``) pools open their ``min_size``, at its end all are
+    closed; where the application knows nothing of ``lifespan``, that is answered here.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    def __repr__(self) -> str:
+        return f"<ConnectionLifecycle around {self.app!r}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = _KINDS.get(scope["type"])
+        if kind is None:
+            if scope["type"] == "lifespan":
+                await self._lifespan(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+            return
+        context = new_context(kind)
+        routing = ContextScope(context)
+        routing.enter()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            routing.exit()
+            await context.end()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ours happens when the server asks for it, whatever the application does with it."""
+        answered: set[str] = set()
+
+        async def receiving() -> Any:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await warm_pools()
+            return message
+
+        async def sending(message: Any) -> None:
+            answered.add(message["type"])
+            if message["type"].startswith("lifespan.shutdown"):
+                close_pools()
+            await send(message)
+
+        try:
+            await self.app(scope, receiving, sending)
+        except Exception:
+            if answered:
+                raise
+            # Django's handler refuses everything but HTTP. The server may not care, but pools
+            # that are to be warm should be.
+            await _answer_lifespan(receiving, sending)
+
+
+async def _answer_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def warm_pools() -> None:
+    """Open ``min_size`` connections for each database that has one set. A server that cannot be
+    reached now is reported in the log; requests will say so again."""
+
+    def warm() -> None:
+        for alias, settings in connections.settings.items():
+            pool = (settings.get("OPTIONS") or {}).get("pool") or {}
+            if settings.get("ENGINE") == "mssql_async" and pool.get("min_size"):
+                try:
+                    wrapper: Any = connections[alias]
+                    wrapper.warm_pool()
+                except Exception:
+                    logger.exception("The pool of the database %r cannot be warmed up.", alias)
+
+    await sync_to_async(warm, thread_sensitive=False)()
+
+
+class Handler(ASGIHandler):
+    """Django's handler, with transactions around asynchronous views where ``ATOMIC_REQUESTS``
+    asks for them, and without hops to a thread that has nothing to do."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = current_context()
+        if context is not None and context.inline is None:
+            context.inline = is_trivial
+        await super().handle(scope, receive, send)
+
+    def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        if not iscoroutinefunction(view):
+            atomic: Callable[..., Any] = super().make_view_atomic(view)
+            return atomic
+        from .transaction import async_atomic
+
+        non_atomic: set[str] = getattr(view, "_non_atomic_requests", set())
+        for alias, settings in connections.settings.items():
+            if settings["ATOMIC_REQUESTS"] and alias not in non_atomic:
+                view = async_atomic(using=alias)(view)
+        return view
+
+
+def get_asgi_application() -> ConnectionLifecycle:
+    """The project's ASGI application, as Django's function of that name gives it.
+
+    ::
+
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+        application = mssql_async.asgi.get_asgi_application()
+    """
+    django.setup(set_prefix=False)
+    return ConnectionLifecycle(Handler())
+
+
+__all__ = ["ConnectionLifecycle", "Handler", "get_asgi_application", "warm_pools"]
