@@ -58,14 +58,14 @@ class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
         if field.get_db_prep_save(value, connection=self.connection) is not None:
             return value  # a field that saves None as something else
         null = _null_for(field, self.connection)
-        return value if null is None else NullParameter(null)
+        return value if null is None else NullParameter(field, null)
 
 
 class NullParameter(Value):
     """A null as a parameter, where Django's ``Value(None)`` writes ``NULL``."""
 
-    def __init__(self, null: TypedNull) -> None:
-        super().__init__(None)
+    def __init__(self, field: Any, null: TypedNull) -> None:
+        super().__init__(None, output_field=field)
         self._null = null
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
