@@ -19,6 +19,7 @@ from django.core import checks  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
+from django.utils.functional import cached_property  # noqa: E402
 from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
@@ -50,6 +51,9 @@ pyodbc.pooling = False
 #: mssql-django calls it transient, as Azure says it when a database fails over.
 CANNOT_OPEN_DATABASE = frozenset({4060})
 
+#: Major version of SQL Server 2014, and of every Azure SQL.
+AMBIGUOUS_VERSION = 12
+
 #: Keywords of ``extra_params`` that name a server other than HOST.
 _NAME_A_SERVER = frozenset({"server", "address", "addr", "failover_partner"})
 
@@ -79,6 +83,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._options = backend_options(settings_dict, alias)
+        # Statements are compiled before a connection is taken.
+        self._is_microsoft_driver = _microsofts_drivers.get(self._driver_key, False)
         # So that the dialect reads no result to its end before it gives the first row: the
         # lease does what MARS would be needed for.
         self.supports_mars = True
@@ -172,12 +178,38 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             self.features.can_return_rows_from_bulk_insert = True
         self.connection.begin_profile()
 
+    @property
+    def _driver_key(self) -> str | None:
+        return self._options.dsn or self._options.driver
+
     def _driver_is_microsofts(self) -> bool:
-        which = self._options.dsn or self._options.driver
+        which = self._driver_key
         if which not in _microsofts_drivers:
             name = str(self.connection.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
             _microsofts_drivers[which] = name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
         return _microsofts_drivers[which]
+
+    @cached_property
+    def sql_server_version(self) -> int:
+        """The dialect's number of the version, a year. The login has said it: nothing is sent,
+        except where that is 12, which is SQL Server 2014, Azure SQL and Fabric alike."""
+        if self.alias not in self._known_versions:
+            major = self._major_version_of_the_login()
+            if major != AMBIGUOUS_VERSION and major in self._sql_server_versions:
+                self._known_versions[self.alias] = self._sql_server_versions[major]
+        version: int = super().sql_server_version
+        return version
+
+    def _major_version_of_the_login(self) -> int:
+        was_connected = self.connection is not None
+        self.ensure_connection()
+        try:
+            with self.wrap_database_errors:
+                version = str(self.connection.getinfo(pyodbc.SQL_DBMS_VER))
+            return int(version.partition(".")[0]) if self._is_microsoft_driver else 0
+        finally:
+            if not was_connected:
+                self.close()
 
     def ensure_connection(self) -> None:
         if self.connection is not None and self.connection.state is LeaseState.INHERITED:
