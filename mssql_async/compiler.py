@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Value
+from django.db.models import Expression
 from mssql import compiler as mssql
 from mssql.compiler import SQLAggregateCompiler, SQLCompiler, SQLDeleteCompiler
 
@@ -61,11 +61,12 @@ class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
         return value if null is None else NullParameter(field, null)
 
 
-class NullParameter(Value):
-    """A null as a parameter, where Django's ``Value(None)`` writes ``NULL``."""
+class NullParameter(Expression):
+    """A null as a parameter, where Django's ``Value(None)`` writes ``NULL``. No ``Value``: a
+    ``JSONField`` takes those for JSON."""
 
     def __init__(self, field: Any, null: TypedNull) -> None:
-        super().__init__(None, output_field=field)
+        super().__init__(output_field=field)
         self._null = null
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
