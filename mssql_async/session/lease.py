@@ -396,15 +396,19 @@ class LeasedConnection:
             if replay is not None:
                 return self._set(replay, sql, values)
         hold = self._ready()
-        self._watch(sql, parameterised)
+        self._watch(hold, sql, parameterised)
         return self._execute(hold, sql, values, settings)
 
-    def _watch(self, sql: str, parameterised: bool) -> None:
-        if not self._dirty:
-            effect = effect_of(sql, parameterised)
-            # A savepoint ends with the transaction, and that ends with this lease.
-            if effect is Effect.DIRTY or (effect is Effect.SAVEPOINT and not self._in_transaction):
-                self._dirty = True
+    def _watch(self, hold: Hold, sql: str, parameterised: bool) -> None:
+        """Remember what the statement may leave behind, before it is sent."""
+        effect = effect_of(sql, parameterised)
+        if effect is Effect.CLEAN:
+            return
+        if effect is Effect.RETIRES:
+            hold.connection.reusable = False
+        # A savepoint ends with the transaction, and that ends with this lease.
+        if effect is not Effect.SAVEPOINT or not self._in_transaction:
+            self._dirty = True
 
     def _execute(
         self, hold: Hold, sql: str, values: Any, settings: dict[str, Any] | None = None
@@ -459,7 +463,7 @@ class LeasedConnection:
         if self._orphans:
             self._reclaim()
         hold = self._ready()
-        self._watch(sql, True)
+        self._watch(hold, sql, True)
         return self._call(hold, settings, "executemany", sql, rows)
 
     def run_catalog(
