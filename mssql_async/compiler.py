@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Expression
+from django.db.models import BinaryField, Expression
 from mssql import compiler as mssql
 from mssql.compiler import SQLAggregateCompiler, SQLCompiler, SQLDeleteCompiler
 
@@ -53,7 +53,7 @@ class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
         return sql, _untyped_where_grouped(sql, params)
 
     def _prepared(self, field: Any, value: None) -> Any:
-        if hasattr(field, "get_placeholder") or hasattr(field, "get_placeholder_sql"):
+        if _has_its_own_placeholder(field):
             return value
         if field.get_db_prep_save(value, connection=self.connection) is not None:
             return value  # a field that saves None as something else
@@ -71,6 +71,16 @@ class NullParameter(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return "%s", (self._null,)
+
+
+def _has_its_own_placeholder(field: Any) -> bool:
+    """Such a placeholder may make something of a null that is a value. ``BinaryField``'s, which
+    is there for other databases, does not. The name is another one since Django 6.1."""
+    return any(
+        getattr(type(field), name, None) is not getattr(BinaryField, name, None)
+        for name in ("get_placeholder", "get_placeholder_sql")
+        if hasattr(field, name)
+    )
 
 
 def _null_for(field: Any, connection: Any) -> TypedNull | None:
