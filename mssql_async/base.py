@@ -127,6 +127,10 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             self.connection = None
             raise
 
+    def warm_pool(self) -> None:
+        """Open the smallest number of connections of this alias's pool now."""
+        self._connection_source(self.get_connection_params()).warm()
+
     def _connection_source(self, conn_params: dict[str, Any]) -> ConnectionSource:
         parameters = self._connect_parameters(conn_params)
         return connection_source(

@@ -111,6 +111,9 @@ class NullPool:
     def close(self) -> None:
         """Nothing is kept, so nothing is closed."""
 
+    def warm(self) -> None:
+        """Nothing is kept, so nothing is opened ahead."""
+
     def is_unused(self) -> bool:
         """Whether nothing is lent: there is nothing else to forget."""
         return not self._lent

@@ -71,6 +71,8 @@ class ConnectionSource(Lender, Protocol):
 
     def close(self) -> None: ...
 
+    def warm(self) -> None: ...
+
     def is_unused(self) -> bool: ...
 
     def statistics(self) -> PoolStatistics: ...
@@ -733,6 +735,19 @@ class Pool:
                 self._runtime.call_at(wake_at, weakref.ref(self))
             # Their threads may have died in the middle of anything: never lent again.
             self._close_all(reclaimed)
+
+    def warm(self) -> None:
+        """Open ``min_size`` connections now. Raises what the connector raises."""
+        held: list[PooledConnection] = []
+        try:
+            for _ in range(self.settings.min_size):
+                connection = self.acquire(wait=False)
+                if connection is None:
+                    return  # others are opening them, or use them
+                held.append(connection)
+        finally:
+            for connection in held:
+                self.release(connection)
 
     # --- maintenance -----------------------------------------------------------------------
 
