@@ -115,7 +115,8 @@ class WatchedGate(VirtualGate):
         world, call = self._world, self._call
         if call is not None:
             world.require(
-                world.scheduler.now() + seconds <= call.deadline + 1e-6,
+                world.hazards.no_threads > 0  # then finalizers log in, before it began to count
+                or world.scheduler.now() + seconds <= call.deadline + 1e-6,
                 f"{call.task.name} would wait past its deadline",
             )
         return super().wait(seconds)
@@ -177,6 +178,8 @@ class World:
     credential: int = 0
     logins: int = 0
     """Under way."""
+    closing: set[Task] = field(default_factory=set)
+    """Who closes a connection."""
     retired: int = -1
     """The newest generation of a connection that was reported dead."""
     closed: bool = False
@@ -338,7 +341,9 @@ class World:
             self._arrived(call, exactly=False)  # it makes room for itself, and keeps its turn
         with self._message("close", raw):
             if not raw.abandoned:  # or any task at all would take so long for anything
+                self.closing.add(self.scheduler.current)
                 self._slowly(self.hazards.slow_close, 1.0)
+                self.closing.discard(self.scheduler.current)
         raw.closed = True
 
     # --- what happens at the server ---------------------------------------------------------
@@ -438,8 +443,9 @@ class World:
         in_use, idle, waiting = len(pool._in_use), len(pool._idle), len(pool._waiters)
         opening, breaker = pool._opening, pool._breaker.state
         out = [raw for raw in self.raws if raw.lent_to or raw.busy in ("proof", "reset")]
-        # Who has to log in on its own thread may be handed something meanwhile.
-        handed = sum(call.logs_in for call in self.calls.values())
+        # Who logs in on its own thread may be handed something meanwhile, and who closes what is
+        # stale may have taken another.
+        handed = sum(call.logs_in or call.task in self.closing for call in self.calls.values())
         self.require(
             len(out) <= in_use <= len(out) + handed,
             f"{in_use} in use, of which {len(out)} are: {out}",
