@@ -108,6 +108,7 @@ class LeasedConnection:
         self._streams: list[Hold] = []
         """Connections that serve nothing but the unread rows of a cursor."""
         self._orphans: deque[Result] = deque()
+        self._guard = threading.Lock()
         self._ended: LeaseState | None = None
         self._autocommit = True
         self._in_transaction = False
@@ -193,7 +194,7 @@ class LeasedConnection:
             statements = connection.statements = KeptStatements(connection.raw)
         elif statements.worn_out:
             connection.reusable = False
-        hold = self._hold = Hold(connection, statements)
+        hold = self._hold = Hold(connection, statements, self._guard)
         self._baseline_timeout = hold.raw.timeout
         if self._timeout is not None:
             hold.raw.timeout = self._timeout
@@ -533,12 +534,13 @@ class LeasedConnection:
         return self.cursor().execute(sql, *params)
 
     def cancel(self) -> None:
-        """Ask the server to stop the statement that runs now, if one does. From any thread."""
-        hold = self._hold
-        result = None if hold is None else hold.result
-        raw = None if result is None else result.raw
-        if raw is not None:
-            raw.cancel()
+        """Ask the server to stop the statement that runs now, if one does. From any thread;
+        what another context runs on the same connection later is never hit."""
+        with self._guard:
+            hold = self._hold
+            result = None if hold is None else hold.result
+            if result is not None and result.raw is not None:
+                result.raw.cancel()
 
     @property
     def autocommit(self) -> bool:
@@ -610,6 +612,21 @@ class LeasedConnection:
             if self._hold is not None:
                 self._give_back()
 
+    def _disown(self) -> None:
+        self._ended = LeaseState.INHERITED
+        self._finalizer.detach()
+        self._guard = threading.Lock()  # somebody in the parent may have held the other
+        for hold in (self._hold, *self._streams):
+            if hold is not None:
+                _inherited.append(hold)
+                if hold.result is not None:
+                    _inherited.append(hold.result.raw)
+                    hold.result.raw = None
+        self._hold = None
+        self._streams.clear()
+        self._orphans.clear()
+        self._in_transaction = False
+
     @property
     def timeout(self) -> int:
         """Seconds a statement may take; 0: as long as it likes. Ends with the context."""
@@ -673,14 +690,14 @@ def _abandon(source: Lender, held: set[PooledConnection]) -> None:
 
 
 # Kept for good: to collect them would close the parent's connections under its feet.
-_inherited: list[LeasedConnection] = []
+_inherited: list[object] = []
 
 
 def _disown_after_fork() -> None:
-    """In a forked child: no lease of the parent may be used, closed or given back."""
+    """In a forked child: no lease of the parent, nor a cursor of it, may be used, closed or
+    given back."""
     for lease in list(_live):
-        lease._ended = LeaseState.INHERITED  # noqa: SLF001
-        lease._finalizer.detach()  # noqa: SLF001
+        lease._disown()  # noqa: SLF001
         _inherited.append(lease)
     _live.clear()
 

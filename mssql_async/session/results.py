@@ -7,6 +7,7 @@ is left of its result is read into memory, and the cursor goes on from there.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
 class Hold:
     """A pool's connection for as long as a context has it."""
 
-    __slots__ = ("connection", "raw", "result", "statements")
+    __slots__ = ("connection", "guard", "raw", "result", "statements")
 
-    def __init__(self, connection: PooledConnection, statements: KeptStatements) -> None:
+    def __init__(
+        self, connection: PooledConnection, statements: KeptStatements, guard: threading.Lock
+    ) -> None:
         self.connection = connection
+        self.guard = guard
+        """Held by whoever cancels a result from another thread: it must not end, and its
+        statement not be taken by anybody else, meanwhile."""
         self.raw = connection.raw
         self.statements = statements
         self.result: Result | None = None
@@ -142,10 +148,11 @@ class Result:
 
         :param why: what to tell whoever fetches from it nevertheless.
         """
-        raw, self.raw = self.raw, None
         hold = self.hold
-        if hold.result is self:
-            hold.result = None
+        with hold.guard:
+            raw, self.raw = self.raw, None
+            if hold.result is self:
+                hold.result = None
         if why is not None:
             self._lost = why
         if hold.connection.broken:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -14,7 +17,7 @@ from mssql_async.session.lease import LeasedConnection, LeaseState
 from mssql_async.session.nulls import TypedNull
 from mssql_async.session.scope import LeaseScope
 
-from .drivers import StubLender, StubRaw
+from .drivers import StubCursor, StubLender, StubRaw
 
 ROWS = [(1,), (2,), (3,)]
 DEAD = pyodbc.OperationalError("08S01", "[08S01] [Microsoft][ODBC Driver] link failure (0)")
@@ -129,6 +132,67 @@ class TestOneConnectionServesOneResult:
         assert len(lender.lent) == 1
         lease.execute("SELECT 1").close()
         assert lender.lent == []
+
+
+class TestCancel:
+    def test_reaches_the_statement_that_runs(
+        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cancelled: list[StubCursor] = []
+        monkeypatch.setattr(
+            StubCursor, "cancel", lambda cursor: cancelled.append(cursor), raising=False
+        )
+
+        def execute(cursor: StubCursor, sql: str, *params: Any) -> None:
+            canceller = threading.Thread(target=lease.cancel)
+            canceller.start()
+            canceller.join()
+
+        monkeypatch.setattr(StubCursor, "execute", execute)
+        lease.execute("SELECT rows")
+        assert cancelled == lender.lent[0].raw.cursors
+
+    def test_sends_nothing_where_nothing_runs(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        lease.execute("SELECT rows").fetchall()
+        lease.cancel()  # the stub has no such method
+
+    def test_holds_the_statement_until_it_is_sent(
+        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its cursor must not serve another context by then."""
+        cursor = lease.execute("SELECT rows")
+        guard = WatchedLock()
+        lease._guard = lease._hold.guard = guard  # type: ignore[assignment, union-attr]
+        owner = threading.Thread(target=lease.close)
+        held: list[bool] = []
+
+        def cancel(_cursor: StubCursor) -> None:
+            owner.start()
+            held.append(guard.somebody_waits.wait(20) and len(lender.lent) == 1)
+
+        monkeypatch.setattr(StubCursor, "cancel", cancel, raising=False)
+        cursor.cancel()
+        owner.join()
+        assert held == [True]
+        assert lender.lent == []
+
+
+class WatchedLock:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.somebody_waits = threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.somebody_waits.set()
+            self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
 
 
 class TestErrors:
@@ -286,6 +350,15 @@ class TestOwner:
         assert lender.lent[0].raw.sent == sent
         assert cursor.fetchall() == ROWS
 
+    def test_without_the_question_it_would_run(
+        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The positive control of the test above."""
+        monkeypatch.setattr(LeasedConnection, "refuse_others", lambda _lease: None)
+        cursor = lease.execute("SELECT rows")
+        assert self.elsewhere(lambda: cursor.fetchone()) is None
+        assert cursor.fetchall() == ROWS[1:]
+
     @pytest.mark.parametrize("use", ["commit", "rollback"])
     def test_another_threads_end_of_a_transaction_raises(
         self, lender: StubLender, lease: LeasedConnection, use: str
@@ -368,3 +441,25 @@ class TestTheEnd:
         with pytest.raises(LeaseOver, match="This connection is closed"):
             unread.execute("SELECT 1")
         assert lender.lent == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_touches_nothing_of_its_parents() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.session.forking"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert process.stdout.splitlines() == [
+        "state: inherited",
+        "fetch: LeaseOver",
+        "fetch in the transaction: LeaseOver",
+        "execute: LeaseOver",
+        "commit: None",
+        "rollback: None",
+        "lent: 2",
+        "untouched: True",
+        "parent: [2, 2]",
+    ]
