@@ -27,7 +27,7 @@ from .cursor import LeasedCursor
 from .errors import as_raised, lease_over, used_by_another
 from .nulls import input_sizes
 from .profile import ProvenSettings, replayable
-from .results import Hold, NoResult, Result, ResultSet
+from .results import LEASE_ENDED, Hold, NoResult, Result, ResultSet
 from .scope import LeaseScope
 from .state import Effect, effect_of
 from .statements import KeptStatements, Statement
@@ -233,7 +233,7 @@ class LeasedConnection:
 
     def _leave_nothing_open(self, hold: Hold) -> None:
         if hold.result is not None:
-            hold.result.let_go()
+            hold.result.let_go(lost=LEASE_ENDED)
         if hold.connection.broken:
             return
         if self._in_transaction:
@@ -581,7 +581,7 @@ class LeasedConnection:
         hold = self._hold
         if self._in_transaction and hold is not None:
             if hold.result is not None:
-                hold.result.let_go(why=_ROLLED_BACK)
+                hold.result.let_go(lost=_ROLLED_BACK)
             try:
                 _roll_back(hold.raw)
             except pyodbc.Error as error:
@@ -606,7 +606,7 @@ class LeasedConnection:
         try:
             for hold in list(self._streams):
                 if hold.result is not None:
-                    hold.result.let_go()
+                    hold.result.let_go(lost=LEASE_ENDED)
                 self._give_back_stream(hold)
         finally:
             if self._hold is not None:

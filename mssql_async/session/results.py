@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..pool.connection import PooledConnection
     from .statements import KeptStatements, Statement
 
+LEASE_ENDED = "This cursor was closed, or its lease ended with its context."
+
 
 class Hold:
     """A pool's connection for as long as a context has it."""
@@ -97,7 +99,7 @@ class Result:
         """The current result set where it is in memory; then :attr:`raw`, if still there, is
         already at the next one."""
         self._following: deque[ResultSet | Exception] | None = None
-        self._lost = "This cursor was closed, or its lease ended with its context."
+        self._lost: str | None = None
 
     @property
     def rows_are_pending(self) -> bool:
@@ -113,8 +115,13 @@ class Result:
                 raise following
             self.shown = following
             return True
-        self.shown = None if self.raw is not None else ResultSet()
-        return self.raw is not None
+        if self.raw is not None:
+            self.shown = None
+            return True
+        if self._lost is not None:
+            self.refuse()
+        self.shown = ResultSet()
+        return False
 
     def follow(self, following: ResultSet | Exception) -> None:
         """Add what :meth:`next_in_memory` comes to: a result set, or an error to raise."""
@@ -143,18 +150,18 @@ class Result:
             self.follow(as_raised(refused))
             return error
 
-    def let_go(self, *, ended: bool = False, why: str | None = None) -> None:
-        """Leave the driver's cursor to others; what was not read is lost unless ``ended``.
+    def let_go(self, *, ended: bool = False, lost: str | None = None) -> None:
+        """Leave the driver's cursor to others.
 
-        :param why: what to tell whoever fetches from it nevertheless.
+        :param ended: the driver has said that nothing follows.
+        :param lost: what to tell whoever comes to what was not read.
         """
         hold = self.hold
         with hold.guard:
             raw, self.raw = self.raw, None
             if hold.result is self:
                 hold.result = None
-        if why is not None:
-            self._lost = why
+        self._lost = lost
         if hold.connection.broken:
             hold.statements.park(raw)  # closing it might wait for a peer that is gone
         elif self.statement is not None:
@@ -164,7 +171,7 @@ class Result:
                 raw.close()
 
     def refuse(self) -> NoReturn:
-        raise LeaseOver(SEQUENCE_ERROR, self._lost)
+        raise LeaseOver(SEQUENCE_ERROR, self._lost or LEASE_ENDED)
 
 
 class NoResult(Result):
@@ -173,7 +180,7 @@ class NoResult(Result):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self.raw = self.statement = self._following = None
+        self.raw = self.statement = self._following = self._lost = None
         self.shown = ResultSet()
 
 
