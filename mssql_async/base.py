@@ -83,7 +83,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
         self._options = backend_options(settings_dict, alias)
-        # Statements are compiled before a connection is taken.
+        # Statements are compiled before a connection is taken, and bulk_create decides before.
+        self.features.can_return_rows_from_bulk_insert = self._options.return_rows_bulk_insert
         self._is_microsoft_driver = _microsofts_drivers.get(self._driver_key, False)
         # So that the dialect reads no result to its end before it gives the first row: the
         # lease does what MARS would be needed for.
@@ -178,8 +179,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         self._is_microsoft_driver = self._driver_is_microsofts()
         if self._is_microsoft_driver:
             self.driver_charset = None
-        if self._options.return_rows_bulk_insert:
-            self.features.can_return_rows_from_bulk_insert = True
         self.connection.begin_profile()
 
     @property
