@@ -253,6 +253,49 @@ class TestLeases:
         assert server.counters.logins == 2
 
 
+class TestOwner:
+    """A connection is used by one context at a time."""
+
+    def in_another_thread(self, work: Callable[[], Any]) -> Any:
+        outcome: list[Any] = []
+
+        def call() -> None:
+            try:
+                outcome.append(work())
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        return outcome[0]
+
+    def test_a_cursor_that_another_thread_got_hold_of_is_refused_before_anything_is_sent(
+        self, server: DevServer, wrapper: DatabaseWrapper
+    ) -> None:
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT 1 UNION ALL SELECT 2")
+            server.reset_counters()
+            for use in (cursor.fetchall, lambda: cursor.execute("SELECT 3")):
+                error = self.in_another_thread(use)
+                assert isinstance(error, ProgrammingError)
+                assert "A connection serves one context at a time" in str(error)
+            assert server.counters.total_messages == 0
+            assert cursor.fetchall() == [(1,), (2,)]
+
+    def test_django_may_share_a_connection_between_threads_as_its_live_server_tests_do(
+        self, wrapper: DatabaseWrapper
+    ) -> None:
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT 1 UNION ALL SELECT 2")
+            wrapper.inc_thread_sharing()
+            assert self.in_another_thread(lambda: ask(wrapper, "SELECT 3")) == (3,)
+            assert self.in_another_thread(cursor.fetchone) == (1,)
+            wrapper.dec_thread_sharing()
+            assert isinstance(self.in_another_thread(cursor.fetchone), ProgrammingError)
+            assert cursor.fetchone() == (2,)
+
+
 #: SQL that changes a session -> SQL that shows it.
 BLEEDS = {
     "SET DATEFIRST 3": "SELECT @@DATEFIRST",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyodbc
 import pytest
-from django.db import DataError, OperationalError, connections, transaction
+from django.db import DataError, Error, OperationalError, connections, transaction
 from django.db.models import Prefetch
 
 from mssql_async.base import DatabaseWrapper
@@ -92,6 +92,16 @@ class TestQueriesInTheLoop:
             "tran.commit": 1,
         }
         assert len(server.sessions()) == 1
+
+    def test_would_find_that_connection_busy(
+        self, default: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The positive control of the test above."""
+        default.ensure_connection()
+        monkeypatch.setattr(type(default.connection), "_make_room", lambda _lease, hold: hold)
+        with pytest.raises(Error, match="Connection is busy with results"), transaction.atomic():
+            for author in Author.objects.raw(LARGE.replace("a.name", "a.*")).iterator():
+                Author.objects.get(pk=author.pk)
 
     def test_see_what_the_transaction_wrote(self, default: DatabaseWrapper) -> None:
         with transaction.atomic():
