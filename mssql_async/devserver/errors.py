@@ -724,6 +724,72 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "The number of columns for each row in a table value constructor must be the same.",
     ),
     10741: (15, "A TOP can not be used in the same query or sub-query as a OFFSET."),
+    # Databases that are served elsewhere, sessions that are over, transactions that client and
+    # server do not agree about.
+    976: (
+        14,
+        "The target database, '%1', is participating in an availability group and is currently "
+        "not accessible for queries. Either data movement is suspended or the availability "
+        "replica is not enabled for read access. To allow read-only access to this and other "
+        "databases in the availability group, enable read access to one or more secondary "
+        "availability replicas in the group.  For more information, see the ALTER AVAILABILITY "
+        "GROUP statement in SQL Server Books Online.",
+    ),
+    978: (
+        14,
+        "The target database ('%1') is in an availability group and is currently accessible for "
+        "connections when the application intent is set to read only. For more information about "
+        "application intent, see SQL Server Books Online.",
+    ),
+    983: (
+        14,
+        "Unable to access availability database '%1' because the database replica is not in the "
+        "PRIMARY or SECONDARY role. Connections to an availability database is permitted only "
+        "when the database replica is in the PRIMARY or SECONDARY role. Try the operation again "
+        "later.",
+    ),
+    988: (
+        14,
+        "Unable to access database '%1' because it lacks a quorum of nodes for high availability. "
+        "Try the operation again later.",
+    ),
+    3971: (16, "The server failed to resume the transaction. Desc:%1."),
+    3989: (
+        16,
+        "New request is not allowed to start because it should come with valid transaction "
+        "descriptor.",
+    ),
+    # Its severity is not documented; the text is from dotnet/SqlClient#2792.
+    37396: (
+        16,
+        "Query cannot be executed, access token is expired. Please login with a new access token "
+        "and execute query again.",
+    ),
+    40549: (
+        16,
+        "Session is terminated because you have a long-running transaction. Try shortening your "
+        "transaction.",
+    ),
+    40550: (
+        16,
+        "The session has been terminated because it has acquired too many locks. Try reading or "
+        "modifying fewer rows in a single transaction.",
+    ),
+    40551: (
+        16,
+        "The session has been terminated because of excessive TEMPDB usage. Try modifying your "
+        "query to reduce the temporary table space usage.",
+    ),
+    40552: (
+        16,
+        "The session has been terminated because of excessive transaction log space usage. Try "
+        "modifying fewer rows in a single transaction.",
+    ),
+    40553: (
+        16,
+        "The session has been terminated because of excessive memory usage. Try modifying your "
+        "query to process fewer rows.",
+    ),
     # Azure SQL's refusals: documentation, "Troubleshooting connectivity issues and other
     # errors". 6005 is listed with severity 10, but refuses logins as an error of class 14.
     6005: (14, "SHUTDOWN is in progress."),
@@ -738,6 +804,14 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "usage for the database is %5. However, the server is currently too busy to support "
         "requests greater than %6 for this database. See %7 for assistance. Otherwise, please "
         "try again later.",
+    ),
+    40143: (
+        17,
+        "The service has encountered an error processing your request. Please try again.",
+    ),
+    40540: (
+        17,
+        "The service has encountered an error processing your request. Please try again.",
     ),
     40197: (
         17,

@@ -105,6 +105,127 @@ class TestReset:
         assert door.value("SELECT OBJECT_ID('never')") is None
 
 
+STATE = (
+    "SELECT {} FROM sys.dm_exec_sessions AS s WHERE s.session_id = @@SPID"  # of the session itself
+)
+
+#: What a session may change: how, where it is seen, and what it is after a login.
+CHANGES = {
+    "NOCOUNT": ("SET NOCOUNT ON", "@@OPTIONS & 512", 0),
+    "XACT_ABORT": ("SET XACT_ABORT ON", "@@OPTIONS & 16384", 0),
+    "IMPLICIT_TRANSACTIONS": ("SET IMPLICIT_TRANSACTIONS ON", "@@OPTIONS & 2", 0),
+    "ARITHABORT": ("SET ARITHABORT ON", "s.arithabort", 0),
+    "CURSOR_CLOSE_ON_COMMIT": ("SET CURSOR_CLOSE_ON_COMMIT ON", "@@OPTIONS & 4", 0),
+    "DATEFIRST": ("SET DATEFIRST 3", "s.date_first", 7),
+    "DATEFORMAT": ("SET DATEFORMAT ymd", "s.date_format", "mdy"),
+    "LANGUAGE": ("SET LANGUAGE German", "s.language", "us_english"),
+    "LOCK_TIMEOUT": ("SET LOCK_TIMEOUT 5", "s.lock_timeout", -1),
+    "DEADLOCK_PRIORITY": ("SET DEADLOCK_PRIORITY HIGH", "s.deadlock_priority", 0),
+    "TEXTSIZE": ("SET TEXTSIZE 0", "@@TEXTSIZE", 2147483647),
+    "database": ("USE master", "DB_NAME()", "app"),
+    "context info": ("SET CONTEXT_INFO 0x01", "s.context_info", None),
+    "session context": (
+        "EXEC sp_set_session_context N'k', N'v', 1",
+        "SESSION_CONTEXT(N'k')",
+        None,
+    ),
+    "temporary table": ("CREATE TABLE #t (a int)", "OBJECT_ID('tempdb..#t')", None),
+    "transaction": ("BEGIN TRAN", "@@TRANCOUNT", 0),
+    "lock of the session": (
+        "EXEC sp_getapplock 'job', 'Exclusive', 'Session'",
+        "APPLOCK_MODE('public', 'job', 'Session')",
+        "NoLock",
+    ),
+    "lock of the transaction": (
+        "BEGIN TRAN; EXEC sp_getapplock 'job', 'Exclusive', 'Transaction'",
+        "APPLOCK_MODE('public', 'job', 'Transaction')",
+        "NoLock",
+    ),
+    "identity": ("INSERT ids DEFAULT VALUES", "@@IDENTITY", None),
+    "row count": ("SELECT 1 AS a UNION SELECT 2", "@@ROWCOUNT", 0),
+    "error": ("SELECT 1 / 0", "@@ERROR", 0),
+}
+
+
+class TestResetOfEachThing:
+    """The baseline is what the login made it; every line is seen to differ before."""
+
+    @pytest.fixture
+    def door(self, engine: SqlEngine) -> Door:
+        Door(engine).run("CREATE TABLE ids (id int IDENTITY)")
+        return Door(engine)
+
+    @pytest.mark.parametrize("what", CHANGES)
+    def test_it_changes_and_comes_back(self, door: Door, what: str) -> None:
+        change, expression, at_login = CHANGES[what]
+        question = STATE.format(expression)
+        door.attempt(change)
+        assert door.value(question) != at_login
+        door.session.reset(keep_transaction=False)
+        assert door.value(question) == at_login
+
+    def test_the_language_of_the_login_comes_back_with_its_dates(self, engine: SqlEngine) -> None:
+        door = Door(engine, language="British")
+        question = STATE.format("s.language, s.date_format, s.date_first")
+        assert door.rows(question) == [("British", "dmy", 1)]
+        door.run("SET LANGUAGE us_english; SET DATEFORMAT ymd")
+        assert door.rows(question) == [("us_english", "ymd", 7)]
+        door.session.reset(keep_transaction=False)
+        assert door.rows(question) == [("British", "dmy", 1)]
+
+    @pytest.mark.parametrize("level", ["READ UNCOMMITTED", "REPEATABLE READ", "SNAPSHOT"])
+    def test_the_isolation_level_stays(self, door: Door, level: str) -> None:
+        question = STATE.format("s.transaction_isolation_level")
+        before = door.value(question)
+        door.run(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        changed = door.value(question)
+        assert changed != before
+        door.session.reset(keep_transaction=False)
+        assert door.value(question) == changed
+
+    def test_a_read_only_key_may_be_set_again(self, door: Door) -> None:
+        door.run("EXEC sp_set_session_context N'k', N'v', 1")
+        assert door.error("EXEC sp_set_session_context N'k', N'w'").number == 15664
+        door.session.reset(keep_transaction=False)
+        door.run("EXEC sp_set_session_context N'k', N'w'")
+
+    def test_what_a_transaction_wrote_and_locked_is_free_for_others(self, door: Door) -> None:
+        other = Door(door.session.engine)  # type: ignore[arg-type]
+        door.run(
+            "BEGIN TRAN; INSERT ids DEFAULT VALUES; CREATE TABLE made (a int); "
+            "EXEC sp_getapplock 'job', 'Exclusive', 'Transaction'"
+        )
+        assert other.error("SET LOCK_TIMEOUT 0; INSERT ids DEFAULT VALUES").number == 1222
+        door.session.reset(keep_transaction=False)
+        other.run("INSERT ids DEFAULT VALUES")
+        assert other.rows("SELECT COUNT(*), OBJECT_ID('made') FROM ids") == [(1, None)]
+        lock = "SELECT APPLOCK_TEST('public', 'job', 'Exclusive', 'Session')"
+        assert other.value(lock) == 1
+
+    def test_a_temporary_table_of_that_name_can_be_made_again(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (a int); INSERT #t VALUES (1)")
+        assert door.error("CREATE TABLE #t (b int)").number == 2714
+        door.session.reset(keep_transaction=False)
+        assert door.error("SELECT a FROM #t").number == 208
+        door.run("CREATE TABLE #t (b int)")
+        assert door.rows("SELECT b FROM #t") == []
+
+    def test_server_cursors_do_not_exist(self, door: Door) -> None:
+        """Nothing to close: see "What is refused by name"."""
+        assert numbers(door.call("sp_cursoropen", integer(None, output=True))) == [2812]
+
+    def test_a_transaction_that_is_kept_keeps_its_locks_only(self, door: Door) -> None:
+        door.run(
+            "BEGIN TRAN; EXEC sp_getapplock 'mine', 'Exclusive', 'Transaction'; "
+            "EXEC sp_getapplock 'sessions', 'Exclusive', 'Session'; SET CONTEXT_INFO 0x01"
+        )
+        door.session.reset(keep_transaction=True)
+        assert door.rows(
+            "SELECT @@TRANCOUNT, APPLOCK_MODE('public', 'mine', 'Transaction'), "
+            "APPLOCK_MODE('public', 'sessions', 'Session'), CONTEXT_INFO()"
+        ) == [(1, "Exclusive", "NoLock", None)]
+
+
 class TestDatabases:
     def test_create_use_and_drop(self, engine: SqlEngine) -> None:
         door = Door(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from pathlib import Path
@@ -11,10 +12,19 @@ import pytest
 
 from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop
-from mssql_async.pool.odbc import ends_connection, peer_hung_up
+from mssql_async.devserver.results import Command, Done, Message
+from mssql_async.pool.odbc import (
+    RETIRING_ERRORS,
+    TRANSACTION_ENDING_ERRORS,
+    ended_transaction,
+    ends_connection,
+    error_numbers,
+    peer_hung_up,
+)
 
 from .fake_engine import PATIENCE, Block, FakeEngine
-from .faulty import Clock, connect, failure_of
+from .faulty import Clock, connect, connection_string, failure_of
+from .garbling import GARBLE, answer, garbling
 from .serving import serving
 
 ENDED = {
@@ -145,13 +155,28 @@ class TestLogins:
 #: Error of a statement -> class, SQLSTATE, and whether the connection is used up.
 STATEMENTS = {
     596: ("Error", "HY000", True),
+    976: ("ProgrammingError", "42000", False),
+    978: ("ProgrammingError", "42000", False),
+    983: ("ProgrammingError", "42000", False),
+    988: ("ProgrammingError", "42000", False),
     1205: ("Error", "40001", False),
     1222: ("ProgrammingError", "42000", False),
     3906: ("ProgrammingError", "25000", False),
+    3971: ("ProgrammingError", "42000", False),
+    3989: ("ProgrammingError", "42000", False),
+    6005: ("ProgrammingError", "42000", False),
     10928: ("Error", "HY000", True),
     10929: ("Error", "HY000", True),
+    37396: ("ProgrammingError", "42000", False),
+    40143: ("ProgrammingError", "42000", False),
     40197: ("ProgrammingError", "42000", False),
     40501: ("Error", "HY000", True),
+    40540: ("ProgrammingError", "42000", False),
+    40549: ("ProgrammingError", "42000", False),
+    40550: ("ProgrammingError", "42000", False),
+    40551: ("ProgrammingError", "42000", False),
+    40552: ("ProgrammingError", "42000", False),
+    40553: ("ProgrammingError", "42000", False),
     40613: ("ProgrammingError", "42000", False),
 }
 
@@ -164,10 +189,15 @@ class TestStatements:
         kind, state, dead = STATEMENTS[number]
         connection = connect(faulty)
         faulty.faults.fail_statement("SELECT%", number)
-        assert failure_of(lambda: connection.execute("SELECT 1"))[:2] == (kind, state)
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1")
+        assert (type(raised.value).__name__, raised.value.args[0]) == (kind, state)
+        assert ends_connection(raised.value) == (number in RETIRING_ERRORS)
+        assert ended_transaction(raised.value) == (number in TRANSACTION_ENDING_ERRORS)
         if dead:
             assert failure_of(lambda: connection.execute("SELECT 1"))[1] == "08S01"
         else:
+            assert not peer_hung_up(connection)
             assert connection.execute("SELECT 1").fetchval() == 1
 
     def test_a_deadlock_victim_is_a_bare_error_with_40001(self, faulty: DevServer) -> None:
@@ -192,6 +222,129 @@ class TestStatements:
         kind, state, text = failure_of(lambda: connection.execute("INSERT INTO t VALUES (1)"))
         assert (kind, state) == ("ProgrammingError", "25000")
         assert 'Failed to update database "app" because the database is read-only. (3906)' in text
+        connection.close()
+
+
+class TestSeverities:
+    """SQL Server's severity does not reach pyodbc: the SQLSTATE of unknown numbers tells it."""
+
+    @pytest.mark.parametrize("severity", [11, 16, 17, 18, 19, 20, 21, 24, 25])
+    def test_from_19_on_it_is_hy000(self, severity: int, caplog: pytest.LogCaptureFixture) -> None:
+        failed = [Message(50000, "Broken.", severity), Done(Command.SELECT, None, failed=True)]
+        with serving(FakeEngine({"break": [failed]}), caplog) as server:
+            connection = connect(server)
+            with pytest.raises(pyodbc.Error) as raised:
+                connection.execute("break")
+            assert raised.value.args[0] == ("HY000" if severity >= 19 else "42000")
+            assert ends_connection(raised.value) == (severity >= 19)
+            with contextlib.suppress(pyodbc.Error):  # from 20 on the server has hung up
+                connection.close()
+
+    @pytest.mark.parametrize("number", [911, 916])
+    def test_a_wrong_name_in_use_is_of_class_08_and_keeps_the_connection(
+        self, faulty: DevServer, number: int
+    ) -> None:
+        connection = connect(faulty)
+        faulty.faults.fail_statement("SELECT%", number, text="No such database.")
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1")
+        assert raised.value.args[0] == "08004"
+        assert not ends_connection(raised.value, connection)
+        assert connection.execute("SELECT 1").fetchval() == 1
+        connection.close()
+
+
+#: Answers that are no TDS, and what the driver says to them.
+GARBAGE = {
+    "an unknown token": (answer(b"\x00\x01\x02\x03"), "Unknown token received from SQL Server"),
+    "columns of no type": (
+        answer(b"\x81\x05\x00\x00\x00\x00\x00\x00\x00\xee\xee"),
+        "Protocol error in TDS stream",
+    ),
+    "an error without a text": (answer(b"\xaa\x05\x00aaaaa"), "Protocol error in TDS stream"),
+}
+
+
+class TestWhatTheDriverKnows:
+    @pytest.mark.parametrize("what", GARBAGE)
+    def test_it_gives_up_on_answers_that_are_no_tds(self, faulty: DevServer, what: str) -> None:
+        garbage, said = GARBAGE[what]
+        with garbling(faulty.port, garbage) as port:
+            string = connection_string(faulty).replace(f",{faulty.port}", f",{port}")
+            connection = pyodbc.connect(string, autocommit=True)
+            assert not peer_hung_up(connection)
+            with pytest.raises(pyodbc.Error) as raised:
+                connection.execute(f"SELECT '{GARBLE}'")
+            assert raised.value.args[0] == "HY000"
+            assert said in raised.value.args[1]
+            assert not ends_connection(raised.value), "no SQLSTATE tells it"
+            assert ends_connection(raised.value, connection)
+            assert failure_of(lambda: connection.execute("SELECT 1"))[1] == "08S01"
+            connection.close()
+
+    def test_a_time_out_whose_cancel_is_not_acknowledged_ends_it(self, faulty: DevServer) -> None:
+        connection = connect(faulty)
+        connection.timeout = 1
+        with faulty.faults.freeze(), pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1")
+        assert raised.value.args[0] == "HYT00"
+        assert not ends_connection(raised.value)
+        assert ends_connection(raised.value, connection)
+
+    def test_one_whose_cancel_is_acknowledged_does_not(self, faulty: DevServer) -> None:
+        """The control of the test above."""
+        connection = connect(faulty)
+        connection.timeout = 1
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("WAITFOR DELAY '01:00:00'")
+        assert raised.value.args[0] == "HYT00"
+        assert not ends_connection(raised.value, connection)
+        connection.timeout = 0
+        assert connection.execute("SELECT 1").fetchval() == 1
+        connection.close()
+
+    def test_a_statement_that_fails_leaves_it_alive(self, faulty: DevServer) -> None:
+        connection = connect(faulty)
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1 / 0")
+        assert not ends_connection(raised.value, connection)
+        connection.close()
+
+
+@pytest.mark.skipif("FreeTDS" not in pyodbc.drivers(), reason="FreeTDS is not registered")
+class TestFreeTds:
+    """Another driver: it says less, and remembers what failed (SQL_ATTR_CONNECTION_DEAD)."""
+
+    @pytest.fixture
+    def connection(self, faulty: DevServer) -> pyodbc.Connection:
+        return pyodbc.connect(
+            f"DRIVER={{FreeTDS}};SERVER={faulty.host};PORT={faulty.port};UID={faulty.user};"
+            f"PWD={faulty.password};DATABASE={faulty.database};TDS_Version=7.4;Encryption=off",
+            autocommit=True,
+        )
+
+    def test_a_dropped_connection_is_known_once_a_statement_has_failed(
+        self, faulty: DevServer, connection: pyodbc.Connection
+    ) -> None:
+        assert connection.execute("SELECT 1").fetchval() == 1
+        faulty.faults.drop(Drop.FIN)
+        assert not peer_hung_up(connection), "it does not look at the socket"
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1")
+        assert raised.value.args[0] == "HY000"
+        assert not ends_connection(raised.value)
+        assert ends_connection(raised.value, connection)
+
+    @pytest.mark.parametrize("number", [1205, 2627, 3906, 40613])
+    def test_the_servers_numbers_mean_what_they_mean_elsewhere(
+        self, faulty: DevServer, connection: pyodbc.Connection, number: int
+    ) -> None:
+        faulty.faults.fail_statement("SELECT%", number, text="It failed.")
+        with pytest.raises(pyodbc.Error) as raised:
+            connection.execute("SELECT 1")
+        assert error_numbers(raised.value) == {number}
+        assert ends_connection(raised.value, connection) == (number in RETIRING_ERRORS)
+        assert connection.execute("SELECT 1").fetchval() == 1
         connection.close()
 
 

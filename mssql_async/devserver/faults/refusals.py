@@ -33,8 +33,13 @@ def refusal(
         )
     tracing = str(uuid.UUID(int=incident)).upper()
     arguments: dict[int, tuple[object, ...]] = {
+        976: (database,),
+        978: (database,),
+        983: (database,),
+        988: (database,),
         1205: (spid, "lock"),
         3906: (database,),
+        3971: (f"{spid:x}00000001",),
         4060: (database,),
         10928: (1, "request", 90, _MORE),
         10929: (1, "request", 0, 90, 12, 12, _MORE),

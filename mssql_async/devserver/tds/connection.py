@@ -557,11 +557,7 @@ class TdsConnection:
     def _check_transaction(self, request: Request) -> None:
         """A request must come with the transaction the client was told of (2.2.5.3.2)."""
         if request.transaction != self._transaction:
-            raise SqlError(
-                3989,
-                "New request is not allowed to start because it should come with valid "
-                "transaction descriptor.",
-            )
+            raise error(3989)
 
     async def _answer(self, request: Request, reply: Reply) -> None:
         session = self._logged_in
