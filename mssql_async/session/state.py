@@ -162,6 +162,9 @@ _WORDS = (
     "|OPENROWSET|OPENQUERY|OPENDATASOURCE|BULK|RECEIVE|SEND|RECONFIGURE|SHUTDOWN|CHECKPOINT|GO"
 )
 _NUMBER = r"(?:0x[0-9a-f]*|\d+(?:e\d*)?)(?!\w)"
+_SUSPECT_WORDS = frozenset(_WORDS.split("|"))
+#: The first group is a plain word; other runs may be several things for the server.
+_RUN = re.compile(r"([a-z_]\w*)(?![\w@#$])|[\w@#$]+", _FLAGS)
 _SUSPECT = re.compile(
     # No blank is needed around them: SELECT'a'USE x and EXEC@x do what they say.
     rf"(?<![\w@])(?P<word>{_WORDS})(?!\w)"
@@ -235,7 +238,7 @@ def _judge(sql: str, parameterised: bool) -> Effect:
         return Effect.RETIRES if _MAY_IMPERSONATE.search(sql) else Effect.DIRTY
     if _MODULE.match(bare):
         return Effect.CLEAN
-    if _IMPERSONATES.search(bare):
+    if _MAY_IMPERSONATE.search(bare) and _IMPERSONATES.search(bare):
         return Effect.RETIRES
     if _SAVEPOINT.fullmatch(bare):
         return Effect.SAVEPOINT
@@ -243,62 +246,27 @@ def _judge(sql: str, parameterised: bool) -> Effect:
     known = leading is not None and leading[1].upper() in _LEADERS
     if not known and not _BARE_CALL.match(bare):
         return Effect.DIRTY
-    for suspect in _SUSPECT.finditer(bare):
-        if not _is_harmless(suspect, bare, parameterised):
-            return Effect.DIRTY
+    for run in _RUN.finditer(bare):
+        if run[1]:
+            word = run[1].upper()
+            if word in _SUSPECT_WORDS and not _is_harmless(word, bare, run.end(), parameterised):
+                return Effect.DIRTY
+            continue
+        for suspect in _SUSPECT.finditer(bare, run.start(), run.end()):
+            if suspect["temporary"]:
+                harmless = parameterised and suspect["temporary"] == "#"
+            else:
+                word = (suspect["word"] or "").upper()
+                harmless = _is_harmless(word, bare, suspect.end(), parameterised)
+            if not harmless:
+                return Effect.DIRTY
     return Effect.CLEAN
 
 
-def _is_harmless(suspect: re.Match[str], bare: str, parameterised: bool) -> bool:
-    if suspect["temporary"]:
-        return parameterised and suspect["temporary"] == "#"
-    word = (suspect["word"] or "").upper()
-    end = suspect.end()
+def _is_harmless(word: str, bare: str, end: int, parameterised: bool) -> bool:
+    """Whether what follows a suspect word at ``end`` makes it leave nothing."""
     always = _HARMLESS.get(word)
     if always is not None and always.match(bare, end):
         return True
     inside = _HARMLESS_IF_PARAMETERISED.get(word) if parameterised else None
     return inside is not None and inside.match(bare, end) is not None
-
-
-# --- what can be said again ------------------------------------------------------------------
-
-#: Options that are no setting of a session: of a table, or in the way of everything else.
-_NO_SETTINGS = (
-    "IDENTITY_INSERT|NOEXEC|PARSEONLY|FMTONLY|IMPLICIT_TRANSACTIONS|REMOTE_PROC_TRANSACTIONS"
-    "|SHOWPLAN_ALL|SHOWPLAN_TEXT|SHOWPLAN_XML|FIPS_FLAGGER|OFFSETS"
-)
-_BEGINS_ANOTHER = rf"(?:{_WORDS}|{'|'.join(sorted(_LEADERS))}|{_NO_SETTINGS})(?!\w)"
-_SETTING = re.compile(
-    rf"SET\s+(?!(?:{_NO_SETTINGS})(?!\w))[a-z_]\w*"
-    rf"(?:[\s,?+.{_LITERAL}{_NAME}-]|{_NUMBER}|(?!{_BEGINS_ANOTHER})[a-z_]\w*)*+",
-    _FLAGS,
-)
-_CONTEXT_VALUE = re.compile(
-    r"(?:EXEC|EXECUTE)\s+(?:sys\s*\.\s*)?sp_set_session_context(?![\w.])"
-    rf"(?:[\s,?=+.{_LITERAL}-]|N(?={_LITERAL})|@\w+(?=\s*=)|{_NUMBER}|NULL(?!\w))*+",
-    _FLAGS,
-)
-_BETWEEN = re.compile(r"[\s;]*")
-
-
-@lru_cache(maxsize=256)
-def is_replayable(sql: str) -> bool:
-    """Whether ``sql`` does nothing but set the session, so that saying it again after a reset
-    gives the same session: ``SET`` of options, and ``sp_set_session_context`` with literals or
-    parameters. No variables: they would be gone."""
-    bare = _bare(sql) if len(sql) <= _LONG else None
-    if bare is None:
-        return False
-    position = start = _skip(bare, 0)
-    while position < len(bare):
-        match = _SETTING.match(bare, position) or _CONTEXT_VALUE.match(bare, position)
-        if match is None:
-            return False
-        position = _skip(bare, match.end())
-    return position > start
-
-
-def _skip(bare: str, position: int) -> int:
-    match = _BETWEEN.match(bare, position)
-    return position if match is None else match.end()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mssql_async.session.state import Effect, effect_of, is_replayable
+from mssql_async.session.state import Effect, effect_of
 
 DJANGO_SQL = Path(__file__).parent.parent / "devserver" / "test_tsql_django_sql.json"
 
@@ -394,7 +394,6 @@ def test_a_megabyte_of_anything_is_judged(start: str, unit: str) -> None:
     """In time that grows with its length: a quadratic one would not come to an end here."""
     text = start + unit * (MEGABYTE // len(unit))
     assert effect_of(text, parameterised=True) in Effect
-    assert not is_replayable(text)
 
 
 def test_the_judgements_that_are_kept_are_bounded() -> None:
@@ -407,67 +406,3 @@ def test_the_judgements_that_are_kept_are_bounded() -> None:
     kept = state._effect_of_long.cache_info().currsize
     effect_of("SELECT '" + "x" * MEGABYTE + "'", parameterised=False)
     assert state._effect_of_long.cache_info().currsize == kept
-
-
-# --- what can be said again --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SET DATEFORMAT dmy",
-        "SET DATEFORMAT ymd; SET DATEFIRST 7",
-        "SET ANSI_NULLS, QUOTED_IDENTIFIER ON SET LOCK_TIMEOUT -1",
-        "set transaction isolation level read committed;",
-        "SET LANGUAGE [British English]",
-        "SET LANGUAGE N'French' -- of the user",
-        "SET CONTEXT_INFO 0xAB12",
-        "SET CONTEXT_INFO ?",
-        "EXEC sp_set_session_context N'tenant', ?",
-        "EXECUTE sys.sp_set_session_context @key = N'tenant', @value = 5, @read_only = 1",
-        "SET DATEFIRST 1; EXEC sp_set_session_context N'a', NULL; SET ARITHABORT ON",
-    ],
-)
-def test_settings_can_be_replayed(sql: str) -> None:
-    assert is_replayable(sql)
-    assert effect_of(sql, parameterised=bool("?" in sql)) is Effect.DIRTY
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "",
-        "-- nothing",
-        "SELECT 1",
-        "SET @x = 1",
-        "SET DATEFIRST @x",
-        "DECLARE @x int = 1; SET DATEFIRST @x",
-        "SET DATEFIRST 7; SELECT 1",
-        "SET DATEFIRST 7 SELECT 1",
-        "SET DATEFIRST 7USE x",
-        "SET DATEFIRST 7; USE x",
-        "SET DATEFIRST 7; DELETE FROM t",
-        "SET IDENTITY_INSERT t ON",
-        "SET NOEXEC ON",
-        "SET ANSI_NULLS, PARSEONLY ON",
-        "SET IMPLICIT_TRANSACTIONS ON",
-        "SET LANGUAGE 'open",
-        "EXEC sp_getapplock 'x', 'Exclusive', 'Session'",
-        "EXEC sp_set_session_context N'k', @x",
-        "EXEC sp_set_session_context N'k', 1; EXEC p",
-        "EXEC sp_set_session_context.p",
-        "EXEC sp_set_session_contexts N'k', 1",
-        "CREATE TABLE #t (a int)",
-    ],
-)
-def test_nothing_else_can(sql: str) -> None:
-    assert not is_replayable(sql)
-
-
-@settings(max_examples=300, deadline=None, database=None)
-@given(blank=_BLANKS, other=_statements_in_surroundings(["USE x", "EXEC p", "SELECT 1"]))
-def test_one_other_statement_among_them_takes_that_away(blank: str, other: str) -> None:
-    setting = f"SET DATEFIRST 1{blank}"
-    assert is_replayable(setting)
-    assert not is_replayable(setting + other)
-    assert not is_replayable(f"{other}\n;{setting}")
