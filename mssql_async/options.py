@@ -35,6 +35,15 @@ _POOL_KEYS: dict[str, tuple[float, bool, type[int] | type[float]]] = {
     "leak_threshold": (0.001, True, float),
 }
 
+#: Keys of ``OPTIONS["pool"]`` that are not a pool's own.
+_KEYS_BESIDE = ("lease", "max_workers", "worker")
+
+MAX_WORKERS = 64
+"""``OPTIONS["pool"]["max_workers"]`` where it is not set."""
+
+#: What ``OPTIONS["pool"]["worker"]`` may say: how long a context keeps the thread of its calls.
+_WORKER_SCOPES = ("call", "context")
+
 #: Every key of ``OPTIONS`` that has an effect: those of mssql-django, of its ``dbshell``, ours.
 _KNOWN_OPTIONS = (
     "collation", "connection_recovery_interval_msec", "connection_retries",
@@ -67,6 +76,11 @@ class BackendOptions:
     token_provider: Provider | None = None
     """``OPTIONS["token_provider"]``: what gives the access tokens to log in with."""
     lease: LeaseScope = LeaseScope.TRANSACTION
+    max_workers: int = MAX_WORKERS
+    """Threads that run the synchronous calls of contexts, at most. One set of threads serves all
+    databases of a process: the largest number of theirs holds."""
+    keep_worker: bool = False
+    """``OPTIONS["pool"]["worker"]`` is ``"context"``: each context keeps its thread to its end."""
     retries_are_explicit: bool = False
     """``connection_retries`` was set, so that even a name that may be wrong is retried."""
     isolation_level: str = "READ COMMITTED"
@@ -139,6 +153,8 @@ def backend_options(settings_dict: Mapping[str, Any], alias: str) -> BackendOpti
     return BackendOptions(
         pool=_pool_settings(settings_dict, options, alias, retry),  # also that it is a dictionary
         lease=_lease_scope(options, alias),
+        max_workers=_max_workers(options, alias),
+        keep_worker=_keeps_worker(options, alias),
         token_provider=_token_provider(settings_dict, options, alias),
         driver=options.get("driver"),
         dsn=options.get("dsn"),
@@ -165,7 +181,7 @@ def settings_without_effect(settings_dict: Mapping[str, Any], alias: str) -> lis
         if key in _KNOWN_OPTIONS:
             continue
         text = f"DATABASES[{alias!r}]['OPTIONS'][{key!r}] is not a setting and has no effect."
-        if key in _POOL_KEYS or key == "lease":
+        if key in _POOL_KEYS or key in _KEYS_BESIDE:
             text += f" It belongs into OPTIONS['pool'][{key!r}]."
         else:
             text += _did_you_mean(key, _KNOWN_OPTIONS)
@@ -186,13 +202,13 @@ def _pool_settings(
         )
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key == "lease":
+        if key in _KEYS_BESIDE:
             continue
         if key not in _POOL_KEYS:
-            hint = _did_you_mean(key, (*_POOL_KEYS, "lease"))
+            hint = _did_you_mean(key, (*_POOL_KEYS, *_KEYS_BESIDE))
             raise InvalidSettings(
                 f"{where}[{key!r}] is not a setting of the pool.{hint} "
-                f"There are: {', '.join((*_POOL_KEYS, 'lease'))}."
+                f"There are: {', '.join((*_POOL_KEYS, *_KEYS_BESIDE))}."
             )
         lowest, optional, kind = _POOL_KEYS[key]
         values[key] = _number(f"{where}[{key!r}]", value, lowest, optional, kind)
@@ -218,6 +234,23 @@ def _lease_scope(options: Mapping[str, Any], alias: str) -> LeaseScope:
         raise InvalidSettings(
             f"DATABASES[{alias!r}]['OPTIONS']['pool']['lease'] is {given!r}; use {allowed}."
         ) from None
+
+
+def _max_workers(options: Mapping[str, Any], alias: str) -> int:
+    given = (options.get("pool") or {}).get("max_workers", MAX_WORKERS)
+    where = f"DATABASES[{alias!r}]['OPTIONS']['pool']['max_workers']"
+    count: int = _number(where, given, 1, False, int)
+    return count
+
+
+def _keeps_worker(options: Mapping[str, Any], alias: str) -> bool:
+    given = (options.get("pool") or {}).get("worker", _WORKER_SCOPES[0])
+    if given not in _WORKER_SCOPES:
+        allowed = " or ".join(map(repr, _WORKER_SCOPES))
+        raise InvalidSettings(
+            f"DATABASES[{alias!r}]['OPTIONS']['pool']['worker'] is {given!r}; use {allowed}."
+        )
+    return bool(given == "context")
 
 
 def _lifetime(settings_dict: Mapping[str, Any], alias: str) -> dict[str, float | None]:

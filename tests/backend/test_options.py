@@ -74,6 +74,12 @@ def test_every_setting_of_the_pool_reaches_it() -> None:
     assert {name: getattr(pool, name) for name in given} == given
 
 
+def test_the_settings_of_workers_are_read() -> None:
+    o = options(OPTIONS={"pool": {"max_workers": 3, "worker": "context"}})
+    assert (o.max_workers, o.keep_worker) == (3, True)
+    assert not options(OPTIONS={"pool": {"worker": "call"}}).keep_worker
+
+
 def test_retries_are_the_pools_retry_policy() -> None:
     o = options(OPTIONS={"connection_retries": 2, "connection_retry_backoff_time": 0.5})
     assert (o.pool.retry.retries, o.pool.retry.backoff) == (2, 0.5)
@@ -105,6 +111,9 @@ def test_every_session_starts_with_date_settings_and_isolation_level() -> None:
             {"pool": {"lease": "request"}},
             r"\['lease'\] is 'request'; use 'transaction' or 'context'",
         ),
+        ({"pool": {"max_workers": 0}}, r"\['max_workers'\] is 0; it must be at least 1"),
+        ({"pool": {"worker": "request"}}, r"\['worker'\] is 'request'; use 'call' or 'context'"),
+        ({"pool": {"workers": 9}}, r"\['workers'\] is not .* Did you mean 'worker'"),
         ({"pool": {"acquire_timeout": float("nan")}}, r"\['acquire_timeout'\] is nan; it must be"),
         ({"pool": {"acquire_timeout": float("inf")}}, r"\['acquire_timeout'\] is inf; it must be"),
         ({"pool": {"max_idle": 10**400}}, r"\['max_idle'\] is 10+; it must be a number"),
@@ -430,7 +439,11 @@ def documented_defaults() -> dict[str, str]:
 
 
 def test_every_setting_is_documented() -> None:
-    known = {*options_module._KNOWN_OPTIONS, *options_module._POOL_KEYS, "lease"}
+    known = {
+        *options_module._KNOWN_OPTIONS,
+        *options_module._POOL_KEYS,
+        *options_module._KEYS_BESIDE,
+    }
     assert known - documented_defaults().keys() == set()
 
 
@@ -439,6 +452,9 @@ def test_the_documented_defaults_of_the_pool_are_the_real_ones() -> None:
     for key in options_module._POOL_KEYS:
         assert ast.literal_eval(documented[key]) == getattr(pool, key), key
     assert ast.literal_eval(documented["lease"]) == options().lease.value
+    assert ast.literal_eval(documented["max_workers"]) == options().max_workers
+    assert ast.literal_eval(documented["worker"]) == "call"
+    assert not options().keep_worker
 
 
 @pytest.mark.parametrize(
