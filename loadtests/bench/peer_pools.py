@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import aioodbc
-import aioodbc.connection
+import aioodbc  # type: ignore[import-untyped]
+import aioodbc.connection  # type: ignore[import-untyped]
 import psycopg_pool
 import pyodbc
 from sqlalchemy.engine.default import DefaultDialect
@@ -50,7 +50,7 @@ async def make_psycopg(server: StubServer, size: int, checked: bool) -> Candidat
         kwargs={"server": server},
         min_size=size,
         max_size=size,
-        check=psycopg_pool.ConnectionPool.check_connection if checked else None,
+        check=psycopg_pool.ConnectionPool.check_connection if checked else None,  # type: ignore[arg-type]
         open=True,
     )
     pool.wait()
@@ -74,7 +74,7 @@ async def make_async_psycopg(server: StubServer, size: int, checked: bool) -> Ca
         kwargs={"server": server},
         min_size=size,
         max_size=size,
-        check=kind.check_connection if checked else None,
+        check=kind.check_connection if checked else None,  # type: ignore[arg-type]
         open=False,
     )
     await pool.open(wait=True)
@@ -97,7 +97,7 @@ class _Dialect(DefaultDialect):
 
 async def make_sqlalchemy(server: StubServer, size: int, checked: bool) -> Candidate:
     pool = QueuePool(
-        lambda: StubConnection(server),  # type: ignore[arg-type,return-value]
+        lambda: StubConnection(server),  # type: ignore[arg-type]
         pool_size=size,
         max_overflow=0,
         pre_ping=checked,
