@@ -163,6 +163,11 @@ def _says_so(diagnostic: Diagnostic) -> bool:
     return diagnostic.from_server and diagnostic.number in RETIRING_ERRORS
 
 
+def was_cut_off(error: BaseException) -> bool:
+    """Whether an established link broke, unlike one that could not be established (08001)."""
+    return any(diagnostic.state == "08S01" for diagnostic in diagnostics(error))
+
+
 def is_conflict(error: BaseException) -> bool:
     """Whether another session's work made the statement fail, so that it may succeed if the
     whole transaction is run again.

@@ -110,6 +110,8 @@ class OdbcConnector:
         worth_it = p.transient_errors
         if not self._has_connected:
             worth_it -= p.definite_at_first
+        elif odbc.was_cut_off(error):
+            return True  # by a server that has served before, and nothing was asked of it yet
         return not worth_it.isdisjoint(odbc.error_numbers(error))
 
     def explain(self, error: BaseException, attempts: int) -> BaseException:
