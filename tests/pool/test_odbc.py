@@ -171,6 +171,9 @@ class TestEndsConnection:
         assert ends_connection(server(number, "25000"))
         assert not ends_connection(driver("HY000", "Not the server's", number))
 
+    def test_among_them_are_those_of_a_failover_a_shutdown_and_a_kill(self) -> None:
+        assert {596, 3906, 6005, 40197, 40613} <= RETIRING_ERRORS
+
     def test_the_driver_is_asked_where_no_text_tells(self) -> None:
         unreadable = driver("HY000", "Unknown token received from SQL Server")
         assert ends_connection(unreadable, SimpleNamespace(closed=True))
@@ -191,6 +194,9 @@ class TestEndedTransaction:
     @pytest.mark.parametrize("number", [8115, 8134, 8152, 8179, 13609, 50000])
     def test_so_do_overflow_and_division_by_zero(self, number: int) -> None:
         assert not ended_transaction(server(number))
+
+    def test_among_the_others_are_deadlocks_and_failed_conversions(self) -> None:
+        assert {245, 1205, 3960, 3998} <= TRANSACTION_ENDING_ERRORS
 
     def test_a_time_out_ends_its_statement_only(self) -> None:
         assert not ended_transaction(driver("HYT00", "Query timeout expired"))

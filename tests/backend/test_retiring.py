@@ -1,0 +1,166 @@
+"""What an error does to connections and transactions, through Django's wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import Error, IntegrityError, OperationalError
+from django.db.transaction import TransactionManagementError
+
+from mssql_async.base import DatabaseWrapper
+from mssql_async.devserver import DevServer
+from mssql_async.devserver.faults import Drop, Sessions
+from mssql_async.pool.odbc import RETIRING_ERRORS, TRANSACTION_ENDING_ERRORS
+
+from .conftest import wrapper_for
+from .test_connections import ask, do
+from .test_faults import idle_connections, in_transaction
+
+#: Errors that say nothing of the connection, whatever class pyodbc gives them.
+HARMLESS = [102, 208, 229, 245, 547, 701, 911, 916, 1205, 1222, 2627, 3960, 8179, 9002, 40544]
+
+
+def logins_of_all_at_once(server: DevServer, wrappers: list[DatabaseWrapper]) -> int:
+    """How many logins it takes to give each of them a connection."""
+    server.reset_counters()
+    for wrapper in wrappers:
+        in_transaction(wrapper, "SELECT 1")
+    logins = server.counters.logins
+    for wrapper in wrappers:
+        wrapper.close()
+    return logins
+
+
+class TestErrorsThatEndConnections:
+    @pytest.mark.parametrize("number", sorted(RETIRING_ERRORS))
+    def test_the_whole_generation_is_retired(self, server: DevServer, number: int) -> None:
+        wrappers = idle_connections(server, 3)
+        server.faults.fail_statement("SELECT 41", number)
+        with pytest.raises(Error, match=str(number)):
+            ask(wrappers[0], "SELECT 41")
+        wrappers[0].close()
+        assert logins_of_all_at_once(server, wrappers) == 3
+
+    @pytest.mark.parametrize("number", HARMLESS)
+    def test_other_errors_cost_no_login(self, server: DevServer, number: int) -> None:
+        """The control of the test above."""
+        wrappers = idle_connections(server, 3)
+        server.faults.fail_statement("SELECT 41", number, text="It failed.")
+        with pytest.raises(Error, match=str(number)):
+            ask(wrappers[0], "SELECT 41")
+        wrappers[0].close()
+        assert logins_of_all_at_once(server, wrappers) == 0
+
+    def test_a_text_that_quotes_such_an_error_costs_none(self, server: DevServer) -> None:
+        wrappers = idle_connections(server, 2)
+        with pytest.raises(Error):
+            do(wrappers[0], "RAISERROR (N'as in (3906); [08S01] (596)', 16, 1)")
+        wrappers[0].close()
+        assert logins_of_all_at_once(server, wrappers) == 0
+
+    @pytest.mark.parametrize("how", list(Drop))
+    def test_so_does_a_link_that_breaks_in_a_statement(self, server: DevServer, how: Drop) -> None:
+        wrappers = idle_connections(server, 3)
+        server.faults.drop_at("SELECT 41", how)
+        with pytest.raises(OperationalError, match="08S01"):
+            ask(wrappers[0], "SELECT 41")
+        wrappers[0].close()
+        assert logins_of_all_at_once(server, wrappers) == 3
+
+
+class TestTimeOuts:
+    @pytest.fixture
+    def hurried(self, server: DevServer) -> Iterator[DatabaseWrapper]:
+        wrapper = wrapper_for(server, OPTIONS={"query_timeout": 1})
+        yield wrapper
+        wrapper.close()
+
+    def test_a_peer_that_does_not_answer_the_cancel_is_not_asked_again(
+        self, server: DevServer, hurried: DatabaseWrapper
+    ) -> None:
+        (frozen,) = ask(hurried, "SELECT @@SPID")
+        with server.faults.freeze(Sessions.spid(frozen)):
+            with pytest.raises(OperationalError, match="HYT00"):
+                ask(hurried, "SELECT 1")
+            (other,) = ask(hurried, "SELECT @@SPID")
+        assert other != frozen
+        assert server.counters.logins == 2
+
+    def test_one_that_answers_it_is(self, server: DevServer, hurried: DatabaseWrapper) -> None:
+        """The control of the test above."""
+        (slow,) = ask(hurried, "SELECT @@SPID")
+        with pytest.raises(OperationalError, match="HYT00"):
+            do(hurried, "WAITFOR DELAY '01:00:00'")
+        assert ask(hurried, "SELECT @@SPID") == (slow,)
+        assert server.counters.logins == 1
+
+
+#: Statements that fail, and whether they take the transaction with them.
+STATEMENTS = {
+    245: ("SELECT CAST('x' AS int)", True),
+    241: ("SELECT CAST('x' AS datetime)", True),
+    8114: ("SELECT CAST('x' AS decimal(9, 2))", True),
+    8169: ("SELECT CAST('x' AS uniqueidentifier)", True),
+    3998: (
+        "DECLARE @n int; BEGIN TRY SET @n = CAST('x' AS int) END TRY "
+        "BEGIN CATCH SET @n = 0 END CATCH",
+        True,
+    ),
+    3903: ("ROLLBACK; ROLLBACK", True),
+    8134: ("SELECT 1 / 0", False),
+    8115: ("SELECT CAST(1000 AS decimal(3, 1))", False),
+    242: ("SELECT CAST('2026-13-01' AS datetime)", False),
+    2627: ("INSERT INTO ledger VALUES (1)", False),
+    515: ("INSERT INTO ledger VALUES (NULL)", False),
+    208: ("SELECT * FROM nowhere", False),
+    50000: ("RAISERROR (N'mine', 16, 1)", False),
+}
+
+
+class TestTransactions:
+    @pytest.fixture
+    def block(self, wrapper: DatabaseWrapper) -> Iterator[DatabaseWrapper]:
+        """A wrapper within ``atomic``, with a row that is not committed."""
+        do(wrapper, "CREATE TABLE ledger (id int PRIMARY KEY)")
+        in_transaction(wrapper, "INSERT INTO ledger VALUES (1)")
+        wrapper.in_atomic_block = True
+        yield wrapper
+        wrapper.in_atomic_block = wrapper.needs_rollback = False
+        wrapper.rollback()
+        wrapper.set_autocommit(True)
+
+    @pytest.mark.parametrize("number", [n for n, (_, ends) in STATEMENTS.items() if ends])
+    def test_a_block_whose_transaction_is_gone_goes_no_further(
+        self, block: DatabaseWrapper, number: int
+    ) -> None:
+        assert number in TRANSACTION_ENDING_ERRORS
+        with pytest.raises(Error, match=rf"\({number}\)"):
+            do(block, STATEMENTS[number][0])
+        with pytest.raises(TransactionManagementError):
+            do(block, "INSERT INTO ledger VALUES (2)")
+        # Rightly so: what it had written is not there any more.
+        block.needs_rollback = False
+        assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    @pytest.mark.parametrize("number", [n for n, (_, ends) in STATEMENTS.items() if not ends])
+    def test_another_error_leaves_the_block_as_it_was(
+        self, block: DatabaseWrapper, number: int
+    ) -> None:
+        """The control of the test above."""
+        assert number not in TRANSACTION_ENDING_ERRORS
+        with pytest.raises(Error, match=rf"\({number}\)"):
+            do(block, STATEMENTS[number][0])
+        do(block, "INSERT INTO ledger VALUES (2)")
+        assert ask(block, "SELECT COUNT(*) FROM ledger") == (2,)
+
+    def test_a_duplicate_that_is_caught_may_be_committed_around(
+        self, server: DevServer, block: DatabaseWrapper
+    ) -> None:
+        with pytest.raises(IntegrityError):
+            do(block, "INSERT INTO ledger VALUES (1)")
+        block.in_atomic_block = False
+        block.commit()
+        other = wrapper_for(server)
+        assert ask(other, "SELECT COUNT(*) FROM ledger") == (1,)
+        other.close()
