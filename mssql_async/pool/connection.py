@@ -39,6 +39,7 @@ class PooledConnection:
         "credential",
         "expires_at",
         "generation",
+        "holder",
         "idle_since",
         "leak_reported",
         "lent_at",
@@ -75,7 +76,10 @@ class PooledConnection:
         self.idle_since = opened_at
         self.lent_at = opened_at
         self.origin: Origin = ()
-        """The place that acquired it, while it is lent."""
+        """The place that acquired it, while it is lent: two frames, which is what one statement
+        can afford; more (2.4 us) where a lease is to last or leaks are looked for."""
+        self.holder = 0
+        """The thread that acquired it (:func:`threading.get_ident`)."""
         self.leak_reported = False
         self.state = ConnectionState.IN_USE
         self.broken = False

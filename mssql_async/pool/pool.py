@@ -13,6 +13,7 @@ import os
 import random
 import weakref
 from collections import deque
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -225,7 +226,10 @@ class Pool:
             if found is None:
                 return None
             connection = found
-        connection.origin = origin.capture(2)
+        connection.holder = get_ident()
+        connection.origin = (
+            origin.capture_two(2) if self._leak_threshold is None else origin.capture(2)
+        )
         return connection
 
     def _acquire_slowly(self, request: _Request, profile: Profile) -> PooledConnection | None:
@@ -368,8 +372,7 @@ class Pool:
             longest = min(self._in_use, key=lambda connection: connection.lent_at)
             text += (
                 f"Held longest: connection #{longest.number}, for "
-                f"{self._now() - longest.lent_at:.1f} s, acquired at "
-                f"{origin.place(longest.origin)}. "
+                f"{self._now() - longest.lent_at:.1f} s, {_holder_of(longest)}. "
             )
         if self._last_connect_error:
             text += f"Last connect error: {self._last_connect_error}. "
@@ -937,6 +940,12 @@ class Pool:
                 create_time=c.create.snapshot(),
                 last_connect_error=self._last_connect_error,
             )
+
+
+def _holder_of(connection: PooledConnection) -> str:
+    if origin.is_known(connection.origin):
+        return f"acquired at {origin.place(connection.origin)}"
+    return f"by a thread that is now at {origin.place(origin.current(connection.holder))}"
 
 
 def describe_error(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyodbc
 
-from ..pool import odbc
+from ..pool import odbc, origin
 from ..pool.connection import PooledConnection
 from ..pool.connector import NO_PROFILE, Profile, Replay
 from ..pool.pool import Lender
@@ -272,6 +272,7 @@ class LeasedConnection:
                 self._failed(hold, error)
                 raise
             self._in_transaction = True
+            hold.connection.origin = origin.capture()
         return hold
 
     def _make_room(self, hold: Hold) -> Hold | None:
@@ -409,6 +410,8 @@ class LeasedConnection:
             hold.connection.reusable = False
         # A savepoint ends with the transaction, and that ends with this lease.
         if effect is not Effect.SAVEPOINT or not self._in_transaction:
+            if not self._dirty:
+                hold.connection.origin = origin.capture()
             self._dirty = True
 
     def _execute(
