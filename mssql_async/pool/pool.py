@@ -101,6 +101,14 @@ class _Guard:
             self._pool._catch_up()  # noqa: SLF001
 
 
+class _ProfileRefused(Exception):
+    """The statements of a profile fail on a connection that is alive."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class _Request:
     """A call of :meth:`Pool.acquire` that was not served at once."""
 
@@ -577,6 +585,9 @@ class Pool:
                     return True
             elif now - connection.proved_at < self._window or self._prove(connection):
                 return True
+        except _ProfileRefused as refused:
+            self.release(connection)
+            raise refused.error  # noqa: B904 - it is the caller's own statement that failed
         except BaseException:
             # Interrupted in the middle of a round trip: nobody knows what it would read.
             self._retire(connection)
@@ -593,12 +604,21 @@ class Pool:
         return self._proved(connection, True)
 
     def _reset(self, connection: PooledConnection, profile: Profile) -> bool:
-        """Reset the session, replay the profile and prove the connection."""
+        """Reset the session, replay the profile and prove the connection.
+
+        Where it is the profile that fails, it answers without: then nothing is wrong with the
+        connection, and another one would fail in the same way.
+
+        :raises _ProfileRefused: the connection stands at the baseline.
+        """
         connection.profile = NO_PROFILE
         try:
             self._connector.reset(connection.raw, profile)
-        except Exception:
-            return self._proved(connection, False)
+        except Exception as error:
+            answered = self._proved(connection, False)
+            if profile and self._reset(connection, NO_PROFILE):
+                raise _ProfileRefused(error) from error
+            return answered
         finally:
             if connection.statements is not None:
                 connection.statements.session_was_reset()
@@ -649,6 +669,8 @@ class Pool:
         if not broken and reset and connection.reusable and self._state is _OPEN:
             try:
                 broken = not self._reset(connection, connection.profile)
+            except _ProfileRefused:
+                pass  # reset it is; the next context with that profile hears of it
             except BaseException:
                 self._retire(connection)
                 raise

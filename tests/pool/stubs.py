@@ -37,6 +37,8 @@ class StubConnector:
     credential: int = 0
     expires_at: float | None = None
     """What the next connections get as their token's limit."""
+    refused: set[Profile] = field(default_factory=set)
+    """Profiles whose statements fail at the server."""
     threads: list[threading.Thread] = field(default_factory=list)
     """Who opened."""
 
@@ -65,6 +67,9 @@ class StubConnector:
         self.prove(raw)
         raw.proofs -= 1
         raw.resets += 1
+        raw.profile = NO_PROFILE
+        if profile in self.refused:
+            raise LookupError("no such language")
         raw.profile = profile
 
     def prove(self, raw: StubConnection) -> None:

@@ -201,6 +201,30 @@ class TestProfiles:
         pool.release(pool.acquire(self.SPANISH), reset=True)
         assert pool.acquire(self.SPANISH).raw.resets == 2
 
+    def test_a_profile_that_fails_is_its_own_callers_error_and_costs_no_connection(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        pool = make_pool(connector, clock=clock)
+        pool.release(pool.acquire())
+        connector.refused.add(self.SPANISH)
+        for _ in range(3):
+            with pytest.raises(LookupError, match="no such language"):
+                pool.acquire(self.SPANISH)
+        assert pool.acquire().raw is connector.opened[0]
+        assert connector.attempts == 1
+        assert pool.statistics().generation == 0
+
+    def test_a_session_whose_profile_fails_at_its_return_goes_back_without(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        pool = make_pool(connector, clock=clock)
+        connection = pool.acquire(self.SPANISH)
+        connector.refused.add(self.SPANISH)
+        pool.release(connection, reset=True)
+        assert pool.acquire() is connection
+        assert connection.raw.profile == ()
+        assert connector.attempts == 1
+
     def test_what_lives_in_the_session_is_told_that_it_was_reset(
         self, connector: StubConnector, clock: StubRuntime
     ) -> None:

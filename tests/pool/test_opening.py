@@ -268,7 +268,7 @@ class TestBreaker:
         clock.others = True
         pool = make_pool(connector, clock=clock)
         held = pool.acquire()
-        connector.failures += [Refused("no more logins")] * 3
+        connector.failures += [Refused("no more logins")] * 20
         waiter = acquire_in_thread(threads, pool)
         until(lambda: pool.statistics().breaker == "open")
         pool.release(held)
@@ -280,7 +280,7 @@ class TestBreaker:
         clock.others = True
         pool = make_pool(connector, clock=clock)
         held = pool.acquire()
-        connector.failures += [Refused("no more logins")] * 3
+        connector.failures += [Refused("no more logins")] * 20
         waiters = [acquire_in_thread(threads, pool) for _ in range(2)]
         until(lambda: pool.statistics().breaker == "open")
         held.broken = True
