@@ -330,6 +330,9 @@ class _DjangosErrors:
     def condemn(self, connection: PooledConnection) -> None:
         self._source.condemn(connection)
 
+    def forsake(self, connection: PooledConnection) -> None:
+        self._source.forsake(connection)
+
 
 def _make_connector(parameters: ConnectParameters) -> OdbcConnector:
     return OdbcConnector(parameters, {SQL_TIMESTAMP_WITH_TIMEZONE: mssql.handle_datetimeoffset})

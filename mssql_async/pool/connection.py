@@ -17,6 +17,8 @@ class ConnectionState(enum.Enum):
     IN_USE = "in use"
     RETURNING = "returning"
     """Released, and being reset before it is lent or kept."""
+    FORSAKEN = "forsaken"
+    """Lent to somebody who does not come back: counted no more, closed if he ever does."""
     CLOSED = "closed"
 
 

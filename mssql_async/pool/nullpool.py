@@ -108,6 +108,10 @@ class NullPool:
         """It is closed at its return anyway."""
         connection.broken = True
 
+    def forsake(self, connection: PooledConnection) -> None:
+        """Nothing waits for its place."""
+        connection.broken = True
+
     def close(self) -> None:
         """Nothing is kept, so nothing is closed."""
 

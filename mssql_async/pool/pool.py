@@ -61,6 +61,8 @@ class Lender(Protocol):
 
     def condemn(self, connection: PooledConnection) -> None: ...
 
+    def forsake(self, connection: PooledConnection) -> None: ...
+
 
 class ConnectionSource(Lender, Protocol):
     """Where leases come from: a :class:`Pool`, or a :class:`.nullpool.NullPool` that keeps
@@ -649,18 +651,25 @@ class Pool:
         unusual = reset or connection.broken
         with self._lock:
             if connection.state is not _IN_USE or connection not in self._in_use:
-                raise ValueError(f"{connection!r} is not lent by the pool {self.name!r}.")
-            self._counters.use.add(now - connection.lent_at)
-            kept = not unusual and self._state is _OPEN and self._is_lendable(connection, now)
-            if kept:
-                self._hand_on(connection, now)
+                if connection.state is not ConnectionState.FORSAKEN:
+                    raise ValueError(f"{connection!r} is not lent by the pool {self.name!r}.")
+                connection.state = ConnectionState.CLOSED
+                forsaken, kept = True, False
             else:
-                connection.state = ConnectionState.RETURNING
+                forsaken = False
+                self._counters.use.add(now - connection.lent_at)
+                kept = not unusual and self._state is _OPEN and self._is_lendable(connection, now)
+                if kept:
+                    self._hand_on(connection, now)
+                else:
+                    connection.state = ConnectionState.RETURNING
         if self._afterwards:
             self._catch_up()
         if connection.leak_reported:
             self._report_return(connection, now)
-        if not kept:
+        if forsaken:
+            self._connector.close(connection.raw)
+        elif not kept:
             self._release_unusual(connection, reset)
 
     def _release_unusual(self, connection: PooledConnection, reset: bool) -> None:
@@ -710,6 +719,26 @@ class Pool:
             if connection.generation == self._generation:
                 self._generation += 1
 
+    def forsake(self, connection: PooledConnection) -> None:
+        """Whoever has it does not come back: a driver's call that a frozen peer keeps from
+        returning. Its place goes to others, and its generation is replaced; should it be
+        released after all, it is closed. Of a connection that is not lent, nothing."""
+        with self._guard:
+            if connection.state is not _IN_USE or connection not in self._in_use:
+                return
+            self._in_use.discard(connection)
+            connection.state = ConnectionState.FORSAKEN
+            connection.broken = True
+            self._counters.closed += 1
+            if connection.generation == self._generation:
+                self._generation += 1
+            jobs = self._fill_gap(self._now())
+        logger.warning(
+            "The pool %r counts connection #%d no more: the server keeps a call on it from "
+            "returning. It is closed if it ever does.", self.name, connection.number,
+        )  # fmt: skip
+        self._start_openings_elsewhere(jobs)
+
     def _retire(self, connection: PooledConnection) -> None:
         """A connection was found dead: it goes, and its whole generation with it."""
         with self._guard:
@@ -745,12 +774,17 @@ class Pool:
             if not self._lock.acquire(blocking=False):
                 return  # the holder looks again after letting go of it
             reclaimed: list[PooledConnection] = []
+            forsaken: list[PooledConnection] = []
             try:
                 # Only under the lock: or it is lost on a holder who looks just now.
                 self._afterwards = False
                 while self._abandoned:
                     connection = self._abandoned.popleft()
                     self._counters.abandoned += 1
+                    if connection.state is ConnectionState.FORSAKEN:
+                        connection.state = ConnectionState.CLOSED
+                        forsaken.append(connection)
+                        continue
                     self._drop(connection)
                     reclaimed.append(connection)
                 wake_at, self._wake_announced = self._wake_announced, None
@@ -760,6 +794,8 @@ class Pool:
                 self._runtime.call_at(wake_at, weakref.ref(self))
             # Their threads may have died in the middle of anything: never lent again.
             self._close_all(reclaimed)
+            for connection in forsaken:  # counted no more
+                self._connector.close(connection.raw)
 
     def warm(self) -> None:
         """Open ``min_size`` connections now. Raises what the connector raises."""

@@ -120,6 +120,7 @@ class StubLender:
     resets: list[PooledConnection] = field(default_factory=list)
     abandoned: list[PooledConnection] = field(default_factory=list)
     condemned: list[PooledConnection] = field(default_factory=list)
+    forsaken: list[PooledConnection] = field(default_factory=list)
 
     def acquire(
         self, profile: Profile = NO_PROFILE, *, wait: bool = True
@@ -153,3 +154,6 @@ class StubLender:
     def condemn(self, connection: PooledConnection) -> None:
         connection.broken = True
         self.condemned.append(connection)
+
+    def forsake(self, connection: PooledConnection) -> None:
+        self.forsaken.append(connection)
