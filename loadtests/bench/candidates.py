@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from mssql_async.pool.connection import PooledConnection
@@ -47,6 +47,14 @@ class Make(Protocol):
 async def make_ours(server: StubServer, size: int, checked: bool) -> Candidate:
     """This project's pool with its defaults; those include the checks."""
     return ours(Pool(StubConnector(server), PoolSettings(max_size=size), name="bench"))
+
+
+async def make_ours_watching(server: StubServer, size: int, checked: bool) -> Candidate:
+    """The same, told to report leases held for long: it notes each one's whole stack."""
+    settings = PoolSettings(max_size=size, leak_threshold=60.0)
+    return replace(
+        ours(Pool(StubConnector(server), settings, name="bench")), name=f"{OURS}, leak_threshold"
+    )
 
 
 def ours(pool: Pool) -> Candidate:

@@ -17,7 +17,13 @@ from pathlib import Path
 from mssql_async.pool.settings import PoolSettings
 
 from . import peers
-from .candidates import Make, make_floor, make_floor_with_queue, make_ours
+from .candidates import (
+    Make,
+    make_floor,
+    make_floor_with_queue,
+    make_ours,
+    make_ours_watching,
+)
 from .machine import Machine
 from .pool_measures import (
     Contention,
@@ -65,7 +71,7 @@ class Result:
 class Field:
     """Who takes part in what. The floors take part where there is one."""
 
-    plain: tuple[Make, ...] = (make_floor, make_ours)
+    plain: tuple[Make, ...] = (make_floor, make_ours, make_ours_watching)
     contending: tuple[Make, ...] = (make_floor_with_queue, make_ours)
     queueing: tuple[Make, ...] = (make_ours,)
     checking: tuple[Make, ...] = ()
@@ -126,10 +132,10 @@ def report(result: Result) -> str:
         "",
         f"One acquire and release, nobody else there, called from {sizes.depth} frames deep: "
         f"{sizes.turns} turns of {sizes.cycles:,}",
-        f"{'':24} {'median us':>10} {'fastest us':>11} {'to ours':>8}",
+        f"{'':27} {'median us':>10} {'fastest us':>11} {'to ours':>8}",
     ]
     lines += [
-        f"{cost.name:24} {cost.median:10.2f} {cost.fastest:11.2f} {cost.ratio:7.2f}x"
+        f"{cost.name:27} {cost.median:10.2f} {cost.fastest:11.2f} {cost.ratio:7.2f}x"
         for cost in result.uncontended
     ]
     lines += [

@@ -55,7 +55,7 @@ async def uncontended(makes: Sequence[Make], turns: int, cycles: int, depth: int
     candidates = [await make(StubServer(), 1, False) for make in makes]
     times: dict[str, list[float]] = {each.name: [] for each in candidates}
     try:
-        with _settled_garbage_collector():
+        with _settled_garbage_collector(), _another_thread():
             for turn in range(turns + 1):
                 for each in candidates:
                     if each.asynchronous:
@@ -88,6 +88,20 @@ def _settled_garbage_collector() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextmanager
+def _another_thread() -> Iterator[None]:
+    """As in every server. In a process without one, this project's pool looks in its first
+    seconds, at each release, whether that is still so, and whether to start its own."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait, name="another")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _at_depth(
