@@ -176,11 +176,12 @@ class Contest:
 
 
 async def contended(makes: Sequence[Make], contest: Contest) -> list[Contention]:
-    """Contenders share connections, in rounds; each round has new pools."""
+    """Contenders share connections, in rounds; each round has new pools, full from the start."""
     found: dict[str, list[Contention]] = {}
     for _ in range(contest.rounds):
         for make in makes:
             candidate = await make(StubServer(), contest.connections, False)
+            await _fill(candidate, contest.connections)
             waits: list[list[float]] = [[] for _ in range(contest.contenders)]
             start = time.perf_counter()
             try:
