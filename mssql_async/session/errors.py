@@ -16,6 +16,10 @@ class LeaseOver(pyodbc.ProgrammingError):  # type: ignore[misc]
     """A connection or a cursor was used after its lease had ended with its context."""
 
 
+class TransactionLost(pyodbc.OperationalError):  # type: ignore[misc]
+    """The server has ended the transaction that the context believes to be in."""
+
+
 class UsedByAnotherContext(pyodbc.ProgrammingError):  # type: ignore[misc]
     """A lease was used by a context that does not own it. Nothing was sent."""
 
@@ -25,6 +29,14 @@ def lease_over(state: str) -> LeaseOver:
         SEQUENCE_ERROR,
         f"This connection is {state}: its lease ended with its context. "
         "Get a cursor from django.db.connection again instead of keeping one.",
+    )
+
+
+def transaction_lost(error: Exception) -> TransactionLost:
+    return TransactionLost(
+        SEQUENCE_ERROR,
+        "The server has rolled this transaction back because of an earlier error: roll back "
+        f"before anything else is done on this connection. The error was: {error}",
     )
 
 

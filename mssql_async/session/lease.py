@@ -24,7 +24,8 @@ from ..pool.connection import PooledConnection
 from ..pool.connector import NO_PROFILE, Profile, Replay
 from ..pool.pool import Lender
 from .cursor import LeasedCursor
-from .errors import as_raised, lease_over, used_by_another
+from .errors import as_raised, lease_over, transaction_lost, used_by_another
+from .interruption import Guard, interrupted
 from .nulls import input_sizes
 from .profile import ProvenSettings, replayable
 from .results import LEASE_ENDED, Hold, NoResult, Result, ResultSet
@@ -108,10 +109,14 @@ class LeasedConnection:
         self._streams: list[Hold] = []
         """Connections that serve nothing but the unread rows of a cursor."""
         self._orphans: deque[Result] = deque()
-        self._guard = threading.Lock()
+        self._guard = Guard()
         self._ended: LeaseState | None = None
         self._autocommit = True
         self._in_transaction = False
+        self._lost_to: Exception | None = None
+        """What has ended the transaction at the server, until the context rolls back."""
+        self._xact_abort = False
+        """Whether the session may have ``SET XACT_ABORT ON``: then any error ends it."""
         self._dirty = False
         self._timeout: int | None = None
         self._baseline_timeout = 0
@@ -226,9 +231,11 @@ class LeasedConnection:
             raise
         finally:
             reset, self._dirty = self._dirty, False
-            self._in_transaction = False
+            self._in_transaction = self._xact_abort = False
+            self._lost_to = None
             self._hold = None
-            self._held.discard(connection)
+            with self._guard.lock:
+                self._held.discard(connection)
             self._source.release(connection, reset=reset)
 
     def _leave_nothing_open(self, hold: Hold) -> None:
@@ -247,7 +254,8 @@ class LeasedConnection:
 
     def _give_back_stream(self, hold: Hold) -> None:
         self._streams.remove(hold)
-        self._held.discard(hold.connection)
+        with self._guard.lock:
+            self._held.discard(hold.connection)
         if self._timeout is not None and not hold.connection.broken:
             hold.raw.timeout = self._baseline_timeout
         self._source.release(hold.connection)
@@ -265,6 +273,8 @@ class LeasedConnection:
                 hold = None
         if hold is None:
             hold = self._acquire()
+        if self._lost_to is not None:
+            raise transaction_lost(self._lost_to)
         if not self._autocommit and not self._in_transaction:
             try:
                 hold.raw.autocommit = False
@@ -385,6 +395,15 @@ class LeasedConnection:
         connection = hold.connection
         if not connection.broken and odbc.ends_connection(error, hold.raw):
             self._source.condemn(connection)
+        if (
+            self._in_transaction
+            and hold is self._hold
+            and self._lost_to is None
+            and odbc.ended_transaction(error, xact_abort=self._xact_abort)
+        ):
+            # The driver would silently begin another transaction with the next statement, and
+            # the context would commit its second half only.
+            self._lost_to = error
 
     # --- executing -------------------------------------------------------------------------
 
@@ -413,6 +432,8 @@ class LeasedConnection:
             if not self._dirty:
                 hold.connection.origin = origin.capture()
             self._dirty = True
+            if "XACT_ABORT" in sql.upper():
+                self._xact_abort = True
 
     def _execute(
         self, hold: Hold, sql: str, values: Any, settings: dict[str, Any] | None = None
@@ -433,6 +454,8 @@ class LeasedConnection:
             raw = statement.cursor
         result = hold.result = Result(hold, raw, statement)
         try:
+            if self._guard.interrupted:  # asked after it can be seen that it is in use
+                raise interrupted()
             if sizes is not None:
                 raw.setinputsizes(sizes)
             if values:
@@ -485,6 +508,8 @@ class LeasedConnection:
         raw = _with_settings(hold.raw.cursor(), settings or {})
         result = hold.result = Result(hold, raw, None)
         try:
+            if self._guard.interrupted:
+                raise interrupted()
             getattr(raw, name)(*args, **kwargs)
         except BaseException as error:
             self._execution_failed(result, error)
@@ -539,11 +564,29 @@ class LeasedConnection:
     def cancel(self) -> None:
         """Ask the server to stop the statement that runs now, if one does. From any thread;
         what another context runs on the same connection later is never hit."""
-        with self._guard:
-            hold = self._hold
-            result = None if hold is None else hold.result
-            if result is not None and result.raw is not None:
-                result.raw.cancel()
+        self._guard.cancel(self._cursors_in_use)
+
+    def interrupt(self) -> bool:
+        """Stop what runs, and let no further statement and no commit begin until
+        :meth:`resume`; what is rolled back is. From any thread. Returns when the driver
+        does, which is with a server that does not react only once the statement's own
+        thread comes back. False: nothing runs at the moment."""
+        return self._guard.cancel(self._cursors_in_use, interrupt=True)
+
+    def resume(self) -> None:
+        """Whoever was interrupted is over."""
+        self._guard.interrupted = False
+
+    def _cursors_in_use(self) -> list[Any]:
+        results = [hold.result for hold in (self._hold, *self._streams) if hold is not None]
+        return [r.raw for r in results if r is not None and r.raw is not None]
+
+    def forsake(self) -> None:
+        """The thread that uses it does not come back: its connections are counted no more.
+        From any other thread."""
+        with self._guard.lock:  # none of them is given back meanwhile
+            for connection in list(self._held):
+                self._source.forsake(connection)
 
     @property
     def autocommit(self) -> bool:
@@ -564,6 +607,10 @@ class LeasedConnection:
         hold = self._hold
         if self._in_transaction and hold is not None:
             self._read_into_memory(hold)
+            if self._lost_to is not None:
+                raise transaction_lost(self._lost_to)
+            if self._guard.interrupted:
+                raise interrupted()
             try:
                 # Setting autocommit commits; SQLEndTran would at once begin another one,
                 # which has to be ended by a round trip of its own.
@@ -591,6 +638,7 @@ class LeasedConnection:
                 self._failed(hold, error)
                 raise
             self._in_transaction = False
+            self._lost_to = None
             hold.connection.proved_at = time.monotonic()
         self.release_unless_pinned()
 
@@ -618,7 +666,7 @@ class LeasedConnection:
     def _disown(self) -> None:
         self._ended = LeaseState.INHERITED
         self._finalizer.detach()
-        self._guard = threading.Lock()  # somebody in the parent may have held the other
+        self._guard = Guard()  # somebody in the parent may have held the other
         for hold in (self._hold, *self._streams):
             if hold is not None:
                 _inherited.append(hold)

@@ -7,7 +7,6 @@ is left of its result is read into memory, and the cursor goes on from there.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +16,7 @@ from .errors import SEQUENCE_ERROR, LeaseOver, as_raised, no_rows
 
 if TYPE_CHECKING:
     from ..pool.connection import PooledConnection
+    from .interruption import Guard
     from .statements import KeptStatements, Statement
 
 LEASE_ENDED = "This cursor was closed, or its lease ended with its context."
@@ -28,12 +28,12 @@ class Hold:
     __slots__ = ("connection", "guard", "raw", "result", "statements")
 
     def __init__(
-        self, connection: PooledConnection, statements: KeptStatements, guard: threading.Lock
+        self, connection: PooledConnection, statements: KeptStatements, guard: Guard
     ) -> None:
         self.connection = connection
         self.guard = guard
-        """Held by whoever cancels a result from another thread: it must not end, and its
-        statement not be taken by anybody else, meanwhile."""
+        """The lease's: a result that another thread cancels does not end meanwhile, so that
+        nobody else gets its statement."""
         self.raw = connection.raw
         self.statements = statements
         self.result: Result | None = None
@@ -157,10 +157,7 @@ class Result:
         :param lost: what to tell whoever comes to what was not read.
         """
         hold = self.hold
-        with hold.guard:
-            raw, self.raw = self.raw, None
-            if hold.result is self:
-                hold.result = None
+        raw = hold.guard.let_go(self)
         self._lost = lost
         if hold.connection.broken:
             hold.statements.park(raw)  # closing it might wait for a peer that is gone

@@ -13,6 +13,7 @@ import pyodbc
 import pytest
 
 from mssql_async.session.errors import LeaseOver, UsedByAnotherContext
+from mssql_async.session.interruption import Guard
 from mssql_async.session.lease import LeasedConnection, LeaseState
 from mssql_async.session.nulls import TypedNull
 from mssql_async.session.scope import LeaseScope
@@ -158,41 +159,86 @@ class TestCancel:
         lease.execute("SELECT rows").fetchall()
         lease.cancel()  # the stub has no such method
 
+    @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "not guarded"])
     def test_holds_the_statement_until_it_is_sent(
-        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+        self,
+        lender: StubLender,
+        lease: LeasedConnection,
+        monkeypatch: pytest.MonkeyPatch,
+        guarded: bool,
     ) -> None:
-        """Its cursor must not serve another context by then."""
+        """Its cursor must not serve another context by then, as it would without the guard."""
         cursor = lease.execute("SELECT rows")
-        guard = WatchedLock()
-        lease._guard = lease._hold.guard = guard  # type: ignore[assignment, union-attr]
+        guard = WatchedGuard() if guarded else OpenGuard()
+        lease._guard = lease._hold.guard = guard  # type: ignore[union-attr]
         owner = threading.Thread(target=lease.close)
         held: list[bool] = []
 
         def cancel(_cursor: StubCursor) -> None:
             owner.start()
-            held.append(guard.somebody_waits.wait(20) and len(lender.lent) == 1)
+            assert guard.at_the_wait.wait(20)
+            if not guarded:
+                owner.join()
+            held.append(len(lender.lent) == 1)
 
         monkeypatch.setattr(StubCursor, "cancel", cancel, raising=False)
         cursor.cancel()
         owner.join()
-        assert held == [True]
+        assert held == [guarded]
         assert lender.lent == []
 
+    def test_an_interrupted_lease_begins_nothing_and_commits_nothing_until_it_is_resumed(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        lease.autocommit = False
+        lease.execute("SELECT 1").fetchall()
+        lease.interrupt()
+        with pytest.raises(pyodbc.OperationalError, match="was cancelled"):
+            lease.execute("SELECT 2")
+        with pytest.raises(pyodbc.OperationalError, match="was cancelled"):
+            lease.commit()
+        (raw,) = raws(lender)
+        assert raw.sent == ["SELECT 1"]
+        lease.rollback()
+        lease.resume()
+        lease.execute("SELECT 2").fetchall()
+        lease.commit()
+        assert raw.sent[-1] == "SELECT 2"
 
-class WatchedLock:
-    """A lock that tells when somebody has to wait for it."""
+    def test_a_lease_that_is_forsaken_takes_its_connections_with_it(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        lease.execute("SELECT rows")
+        lent = list(lender.lent)
+        lease.forsake()
+        assert lender.forsaken == lent
+
+    def test_one_that_holds_nothing_any_more_takes_nothing(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        """The connection may be another's by now."""
+        lease.execute("SELECT rows").close()
+        lease.forsake()
+        assert lender.forsaken == []
+
+
+class WatchedGuard(Guard):
+    """Tells when somebody comes to wait for a cancellation that is under way."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.somebody_waits = threading.Event()
+        super().__init__()
+        self.at_the_wait = threading.Event()
 
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.somebody_waits.set()
-            self._lock.acquire()
+    def _sit_out(self, cancellation: threading.Event) -> None:
+        self.at_the_wait.set()
+        super()._sit_out(cancellation)
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._lock.release()
+
+class OpenGuard(WatchedGuard):
+    """The twin that lets go at once."""
+
+    def _sit_out(self, cancellation: threading.Event) -> None:
+        self.at_the_wait.set()
 
 
 class TestErrors:
