@@ -12,6 +12,7 @@ from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop, Sessions
 from mssql_async.pool.odbc import RETIRING_ERRORS, TRANSACTION_ENDING_ERRORS
+from mssql_async.session.errors import TransactionLost
 
 from .conftest import wrapper_for
 from .test_connections import ask, do
@@ -139,8 +140,34 @@ class TestTransactions:
             do(block, STATEMENTS[number][0])
         with pytest.raises(TransactionManagementError):
             do(block, "INSERT INTO ledger VALUES (2)")
-        # Rightly so: what it had written is not there any more.
+        # Nor where somebody takes that for granted no more than the lease itself does.
         block.needs_rollback = False
+        with pytest.raises(OperationalError, match="has rolled this transaction back"):
+            do(block, "INSERT INTO ledger VALUES (3)")
+        with pytest.raises(TransactionLost):
+            block.connection.commit()
+        # Rightly so: what it had written is not there any more.
+        block.connection.rollback()
+        assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    def test_also_one_that_shows_in_a_later_result_only(self, block: DatabaseWrapper) -> None:
+        with block.cursor() as cursor:
+            cursor.execute("SELECT 1; SELECT CAST('x' AS int)")
+            with pytest.raises(Error, match=r"\(245\)"):
+                while cursor.nextset():
+                    pass
+        with pytest.raises(OperationalError, match="has rolled this transaction back"):
+            do(block, "INSERT INTO ledger VALUES (2)")
+        block.connection.rollback()
+        assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    def test_with_xact_abort_any_error_is_one_of_them(self, block: DatabaseWrapper) -> None:
+        do(block, "SET XACT_ABORT ON")
+        with pytest.raises(IntegrityError):
+            do(block, "INSERT INTO ledger VALUES (1)")
+        with pytest.raises(OperationalError, match="has rolled this transaction back"):
+            do(block, "INSERT INTO ledger VALUES (2)")
+        block.connection.rollback()
         assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
 
     @pytest.mark.parametrize("number", [n for n, (_, ends) in STATEMENTS.items() if not ends])
