@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from . import origin
-from .breaker import Breaker, Verdict
+from .breaker import FIRST_PAUSE, Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Opened, Profile
 from .errors import PoolClosed, PoolTimeout, TooManyWaiters
@@ -447,6 +447,9 @@ class Pool:
                 connection = self._open(until)
             except Exception as error:  # whatever the driver raises is somebody's answer
                 more = self._opening_failed(error)
+            except BaseException:
+                self._opening_interrupted(apart=False)
+                raise
             else:
                 more = self._opening_succeeded(connection)
             if not more:
@@ -459,17 +462,7 @@ class Pool:
         with self._guard:
             generation = self._generation
         started = self._now()
-        try:
-            opened = self._connector.open(deadline)
-        except Exception:
-            raise
-        except BaseException:
-            with self._guard:
-                self._opening -= 1
-                self._breaker.abandoned()
-                jobs = self._plan_openings(self._now())
-            self._start_openings_elsewhere(jobs)
-            raise
+        opened = self._connector.open(deadline)
         now = self._now()
         connection = PooledConnection(
             opened.raw,
@@ -514,7 +507,19 @@ class Pool:
         with self._guard:
             self._opening -= 1
             jobs = self._record_failure(error, transient, now)
+            if transient and self._size() < self.settings.min_size:
+                # Nobody may be waiting for it, so nobody else would try again.
+                self._schedule(max(now + FIRST_PAUSE, self._breaker.next_attempt_at or now))
         return self._keep_one(jobs)
+
+    def _opening_interrupted(self, *, apart: bool) -> None:
+        """Nobody knows how it would have ended: another may be opened in its place."""
+        with self._guard:
+            self._opening -= 1
+            self._opening_apart -= apart
+            self._breaker.abandoned()
+            jobs = self._plan_openings(self._now())
+        self._start_openings_elsewhere(jobs)
 
     def _record_failure(self, error: Exception, transient: bool, now: float) -> int:
         self._counters.connect_errors += 1
@@ -555,8 +560,7 @@ class Pool:
             self._start_openings_elsewhere(jobs)
             raise self._explained(Refusal(error, attempts)) from error
         except BaseException:
-            with self._guard:
-                self._opening_apart -= 1  # _open has given up the other
+            self._opening_interrupted(apart=True)
             raise
         with self._guard:
             self._opening -= 1
@@ -571,7 +575,11 @@ class Pool:
         if closed:
             self._close_all([connection])
             raise PoolClosed(f"The connection pool {self.name!r} was closed.")
-        self._start_openings_elsewhere(jobs)
+        try:
+            self._start_openings_elsewhere(jobs)
+        except BaseException:
+            self.release(connection)
+            raise
         return connection
 
     # --- proof -----------------------------------------------------------------------------
