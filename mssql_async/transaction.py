@@ -38,7 +38,7 @@ from .context import (
     current_context,
     new_context,
 )
-from .context.context import GRACE
+from .context.workers import GRACE
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -47,9 +47,10 @@ class Call:
     """A function to run on a worker, for one context."""
 
     __slots__ = (
+        "__weakref__",
         "context",
-        "deadline",
         "future",
+        "given_up",
         "interrupted",
         "queued_at",
         "run",
@@ -57,20 +58,16 @@ class Call:
         "worker",
     )
 
-    def __init__(
-        self,
-        context: Context,
-        run: Callable[[], Any],
-        deadline: float,
-    ) -> None:
+    def __init__(self, context: Context, run: Callable[[], Any]) -> None:
         self.context = context
         self.run = run
-        self.deadline = deadline
-        """Reading of :func:`time.monotonic` until which it may wait for a worker."""
         self.queued_at = time.monotonic()
         self.state = CallState.QUEUED
         self.worker: Worker | None = None
         self.interrupted = False
+        """Whether it was told to stop. It is set before the worker is told."""
+        self.given_up = False
+        """Whether its context went on without it. Under the workers' lock."""
         self.future = CallFuture(self)
 
     def __repr__(self) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import itertools
 import logging
-import time
 import weakref
+from asyncio import events
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -22,14 +23,11 @@ from typing import Any
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
 from .calls import Call
-from .workers import Worker, WorkerPool
+from .workers import GRACE, Worker, WorkerPool, current_worker
 
 logger = logging.getLogger("mssql_async.context")
 
 _numbers = itertools.count(1)
-
-#: Seconds that the end of a context may be waited for; what takes longer goes on by itself.
-GRACE = 0.1
 
 
 class ContextKind(enum.Enum):
@@ -38,6 +36,9 @@ class ContextKind(enum.Enum):
     TASK = "task"
     BLOCK = "transaction block"
     CONNECTION = "connection of its own"
+
+
+_TIED = (ContextKind.BLOCK, ContextKind.CONNECTION)
 
 
 class Context:
@@ -65,19 +66,29 @@ class Context:
         self.running: Call | None = None
         self.pinned_to: Worker | None = None
         self.in_line = False
+        self.beneath_a_worker = False
+        """Whether a call on a worker waits for it (``async_to_sync`` in synchronous code)."""
+        self._epoch = workers.epoch
 
         self.adopted: dict[str, Any] = {}
         """Alias -> connection of another thread that its calls use: a test's transaction."""
         self.inline: Callable[[Callable[[], Any]], bool] | None = None
         """Says which calls need no worker, because they touch nothing that belongs to one."""
-        self.executor = ContextExecutor(self)
-        self._afterlives: weakref.WeakKeyDictionary[asyncio.Task[Any], Context] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._afterlives: weakref.WeakKeyDictionary[asyncio.Task[Any], Context] | None = None
 
     def __repr__(self) -> str:
         state = "ended" if self.ended else "pinned" if self.home.pinned_to else "open"
         return f"<Context {self.number} ({self.kind.value}) {state}>"
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its calls need nothing of each other, so that it can do without one."""
+        return self.kind not in _TIED and self.inner is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it runs no more calls: it has ended, or its threads are another process's."""
+        return self.ended or self._epoch != self.workers.epoch
 
     # --- under the workers' lock -------------------------------------------------------------
 
@@ -96,12 +107,23 @@ class Context:
     # --- calls -----------------------------------------------------------------------------
 
     def call(self, run: Callable[[], Any]) -> Future[Any]:
-        """Run a function on a worker of this context, after the calls before it. Called in
-        the thread of an event loop."""
-        call = Call(self, run, time.monotonic() + self.acquire_timeout)
+        """Run a function on a worker of this context, after the calls before it."""
+        call = Call(self, run)
         if not self.workers.submit(call):
-            asyncio.get_running_loop().call_later(self.acquire_timeout, self.workers.expire, call)
+            # Weakly: most calls are over long before.
+            expire = functools.partial(_expire, weakref.ref(call))
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # somebody uses the executor from a thread without one
+                self.workers.attendants.later(self.acquire_timeout, expire)
+            else:
+                loop.call_later(self.acquire_timeout, expire)
         return call.future
+
+    def runs_on(self, worker: Worker | None) -> bool:
+        """Whether the call that runs on ``worker`` is one of its home's."""
+        call = None if worker is None else worker.call
+        return call is not None and call.context.home is self.home
 
     def interrupt(self) -> None:
         """Stop the statement that runs for it at the server, if one does."""
@@ -114,6 +136,8 @@ class Context:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("A call that is part of no task has outlived its context.")
+        if self._afterlives is None:
+            self._afterlives = weakref.WeakKeyDictionary()
         context = self._afterlives.get(task)
         if context is None:
             context = Context(self.workers, ContextKind.TASK)
@@ -137,7 +161,7 @@ class Context:
         running = self.home.running
         if running is not None and not running.interrupted:
             return None  # the worker looks after what it leaves
-        call = Call(self, self._leave, time.monotonic() + self.acquire_timeout)
+        call = Call(self, self._leave)
         self.workers.submit(call)
         return call.future
 
@@ -158,11 +182,7 @@ class Context:
 
     def quarantine(self) -> None:
         """Its running call does not come back: another worker takes that one's place."""
-        if self.workers.quarantine(self):
-            logger.warning(
-                "A call of %r does not return; its worker and connection are in quarantine until "
-                "it does.", self,
-            )  # fmt: skip
+        self.workers.quarantine(self)
 
 
 class ContextExecutor(Executor):
@@ -184,14 +204,14 @@ class ContextExecutor(Executor):
         else:
             run = fn
         if context.inline is not None and context.inline(fn):
-            future: Future[Any] = Future()
-            try:
-                future.set_result(run())
-            except BaseException as error:  # it is the caller's
-                future.set_exception(error)
-            return future
-        if context.ended:
+            return _run_here(run)
+        if context.is_over:
             context = self._after_the_end()
+        worker = current_worker()
+        if worker is not None and context.runs_on(worker):
+            # A loop of its own (asyncio.run) in synchronous code: its worker is this thread,
+            # which would wait for itself.
+            return _run_beside_the_loop(run)
         return context.call(run)
 
     def _after_the_end(self) -> Context:
@@ -206,6 +226,31 @@ class ContextExecutor(Executor):
         return context.afterlife()
 
 
+def _run_here(run: Callable[[], Any]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(run())
+    except BaseException as error:  # it is the caller's
+        future.set_exception(error)
+    return future
+
+
+def _run_beside_the_loop(run: Callable[[], Any]) -> Future[Any]:
+    """In the loop's own thread, but not as its code: Django refuses to work there."""
+    loop = asyncio.get_running_loop()
+    events._set_running_loop(None)  # noqa: SLF001 - documented, for those who write loops
+    try:
+        return _run_here(run)
+    finally:
+        events._set_running_loop(loop)  # noqa: SLF001
+
+
+def _expire(call_ref: weakref.ref[Call]) -> None:
+    call = call_ref()
+    if call is not None:
+        call.context.workers.expire(call)
+
+
 class ContextScope(ThreadSensitiveContext):
     """Makes a context the one of everything awaited inside.
 
@@ -214,16 +259,19 @@ class ContextScope(ThreadSensitiveContext):
     """
 
     def __init__(self, context: Context) -> None:
-        super().__init__(executor=context.executor)
+        self._context_executor = ContextExecutor(context)
+        super().__init__(executor=self._context_executor)
         self.context = context
 
     def enter(self) -> None:
         self.token = SyncToAsync.thread_sensitive_context.set(self)
-        SyncToAsync.context_to_thread_executor[self] = self.context.executor
+        SyncToAsync.context_to_thread_executor[self] = self._context_executor
         # A parent async_to_sync has priority in asgiref; inside, calls go to the workers.
         self._old_executor = getattr(AsyncToSync.executors, "current", None)
         if self._old_executor is not None:
             AsyncToSync.executors.current = None
+        if self._old_executor is not None or current_worker() is not None:
+            self.context.home.beneath_a_worker = _waits_on_a_worker(self._old_executor)
 
     def exit(self) -> None:
         if self.token is not None:
@@ -244,6 +292,15 @@ class ContextScope(ThreadSensitiveContext):
         traceback: TracebackType | None,
     ) -> None:
         self.exit()
+
+
+def _waits_on_a_worker(executor: Any) -> bool:
+    """Whether the thread that waits above (``async_to_sync``) is a worker's. asgiref does not
+    say; where it does not show, it is taken for one."""
+    if current_worker() is not None:
+        return True
+    thread = getattr(executor, "_work_thread", None)
+    return thread is None or thread in Worker.threads
 
 
 def current_context() -> Context | None:

@@ -8,32 +8,62 @@ coroutines, first in first out.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import logging
+import os
 import queue
 import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from .attendants import ATTENDANTS, Attendants
 from .calls import Call, CallState
-from .canceller import cancel_soon
 from .errors import WorkerTimeout
 
 if TYPE_CHECKING:
     from .context import Context
 
+logger = logging.getLogger("mssql_async.context")
+
 _numbers = itertools.count(1)
+
+_all_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
 #: A worker that had nothing to do for so many seconds ends.
 IDLE_TIME = 60.0
 
 
-class Cancellable(Protocol):
-    """A lease: what of it a worker has to know."""
+#: Seconds after which a call that was told to stop, and whose server does not react to that,
+#: is waited for no longer. Also for how long the end of a context may be waited for.
+GRACE = 0.1
 
-    def cancel(self) -> None: ...
+#: Seconds after which the pool counts the connections of such a call no more.
+FORSAKE_AFTER = 30.0
+
+#: Seconds until a call is told again: the driver may have been about to begin its statement.
+_AGAIN = (0.02, 0.1, 0.5, 2.5)
+
+
+class Cancellable(Protocol):
+    """A lease: what of it a worker has to know. Every method may be called from any thread."""
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether the driver has been told to cancel and has not returned yet."""
+
+    def interrupt(self) -> bool:
+        """Stop what runs and begin nothing more until :meth:`resume`. May block."""
+
+    def resume(self) -> None: ...
+
+    def forsake(self) -> None:
+        """Its connections are counted no more."""
 
 
 class Surroundings(Protocol):
@@ -62,60 +92,120 @@ def current_worker() -> Worker | None:
     return _local.worker
 
 
+class _Leases:
+    """Leases made by calls on one thread. Others look at them, too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refs: list[weakref.ref[Cancellable]] = []
+
+    def add(self, lease: Cancellable) -> None:
+        with self._lock:
+            self._refs = [ref for ref in self._refs if ref() is not None]
+            self._refs.append(weakref.ref(lease))
+
+    def alive(self) -> list[Cancellable]:
+        return [lease for ref in self._refs if (lease := ref()) is not None]
+
+
 class Worker:
     """One thread. Belongs to a context while that is pinned, else to nobody between calls."""
+
+    #: The threads of all workers.
+    threads: ClassVar[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
 
     def __init__(self, pool: WorkerPool) -> None:
         self.number = next(_numbers)
         self._pool = pool
         self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self.last_context: weakref.ref[Context] | None = None
+        """What to run next; ``None``: the context that it is pinned to is gone."""
+        self.pinned_by: weakref.ref[Context] | None = None
+        """Under the workers' lock."""
+        self.retired = False
+        """Whether its thread ends; also under the workers' lock."""
+        self.last_home: weakref.ref[Context] | None = None
         self.call: Call | None = None
         """What it runs. Changes under :attr:`call_lock`."""
         self.call_lock = threading.Lock()
-        self.leases: weakref.WeakSet[Cancellable] = weakref.WeakSet()
-        """Leases made by calls on this thread, whose statements an interruption stops."""
+        self._stopping: threading.Event | None = None
+        """Set while somebody else stops :attr:`call`, which must not end meanwhile."""
+        self.leases = _Leases()
         self.waited = 0.0
         """Seconds that the current call has waited for this worker."""
+        # Not with the prefix of the pool's own threads: workers do acquire connections.
         self.thread = threading.Thread(
-            target=self._work, name=f"mssql_async-worker-{self.number}", daemon=True
+            target=self._work, name=f"mssql_async worker {self.number}", daemon=True
         )
+
+        self.threads.add(self.thread)
 
     def __repr__(self) -> str:
         return f"<Worker {self.number}: {self.call or 'idle'}>"
 
+    # --- stopping a call, from other threads -------------------------------------------------
+
     def interrupt(self, call: Call) -> None:
-        """Stop the statement that runs for ``call``, if it still does when it comes to that.
-        On a thread of its own: a peer that takes nothing any more may hold up the sending."""
+        """Have ``call`` stopped, if it still runs when it comes to that. Returns at once."""
+        attendants = self._pool.attendants
+        attendants.soon(functools.partial(self._stop, call, 0))
+        attendants.later(GRACE, functools.partial(self._pool.give_up_if_stuck, call))
 
-        def cancel() -> None:
+    def _stop(self, call: Call, times: int) -> None:
+        with self.call_lock:
+            if self.call is not call or self._stopping is not None:
+                return
+            stopping = self._stopping = threading.Event()
+        try:
+            for lease in self.leases.alive():
+                lease.interrupt()
+        finally:
             with self.call_lock:
-                if self.call is call:
-                    for lease in list(self.leases):
-                        lease.cancel()
+                self._stopping = None
+            stopping.set()
+        if times < len(_AGAIN):
+            again = functools.partial(self._stop, call, times + 1)
+            attendants = self._pool.attendants
+            attendants.later(_AGAIN[times], functools.partial(self._stop_again, call, again))
 
-        cancel_soon(cancel)
+    def _stop_again(self, call: Call, again: Callable[[], None]) -> None:
+        if self.call is call:
+            self._pool.attendants.soon(again)
+
+    def is_stuck(self, call: Call) -> bool:
+        """Whether the driver has not returned from cancelling what ``call`` runs."""
+        return self.call is call and any(lease.is_being_cancelled for lease in self.leases.alive())
+
+    def forsake(self, call: Call) -> None:
+        """If ``call`` still runs, the pool is to count its connections no more."""
+        with self.call_lock:
+            if self.call is call:
+                for lease in self.leases.alive():
+                    lease.forsake()
 
     def take_waited(self) -> float:
         """Seconds that this call has waited already; told once, to the first who asks."""
         waited, self.waited = self.waited, 0.0
         return waited
 
+    # --- on its thread -----------------------------------------------------------------------
+
     def _work(self) -> None:
         _local.worker = self
-        while True:
+        while not self.retired:
             try:
                 call = self.calls.get(timeout=IDLE_TIME)
             except queue.Empty:
                 if self._pool.retire_if_idle(self):
                     return
                 continue
-            if call is None:
-                return
-            next_call: Call | None = call
-            while next_call is not None:
-                next_call = self._run(next_call)
+            following = self._forgotten() if call is None else call
             del call
+            while following is not None:
+                following = self._run(following)
+
+    def _forgotten(self) -> Call | None:
+        self._leave("A context that was never ended")
+        return self._pool.forgotten(self)
 
     def _run(self, call: Call) -> Call | None:
         pool, context = self._pool, call.context
@@ -123,40 +213,65 @@ class Worker:
         if not future.set_running_or_notify_cancel():
             future.forget_call()
             return pool.finished(self, call, at_rest=self._at_rest())
-        last = None if self.last_context is None else self.last_context()
-        if last is not context:
-            self.last_context = weakref.ref(context)
+        home = context.home
+        last = None if self.last_home is None else self.last_home()
+        if last is not home:
+            self.last_home = weakref.ref(home)
         self.waited = max(time.monotonic() - call.queued_at, 0.0)
         result: Any = None
         error: BaseException | None = None
         with self.call_lock:
             self.call = call
+            too_late = call.interrupted  # whoever did that may have looked before
         try:
-            pool.surroundings.enter(context, other=last is not context)
+            if too_late:
+                raise CancelledError
+            pool.surroundings.enter(context, other=last is not home)
             result = call.run()
         except BaseException as raised:  # it is the caller's, whatever it is
             error = raised
-        with self.call_lock:
-            self.call = None
+        self._call_is_over(call)
         at_rest = self._at_rest()
-        if not at_rest and context.home.ended:
-            # A call that outlived its context: what it left goes with it.
-            pool.surroundings.leave(context)
+        if not at_rest and pool.is_abandoned(call):
+            # It outlived its context: what it left goes with it.
+            self._leave(context)
             at_rest = True
         following = pool.finished(self, call, at_rest=at_rest)
+        if following is call:  # its context has ended in this very moment
+            self._leave(context)
+            following = pool.finished(self, call, at_rest=True)
         # Only now: whoever awaits it finds the context's worker decided.
         future.forget_call()
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        try:
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        finally:
+            del error, result  # a traceback refers to this frame
         return following
+
+    def _call_is_over(self, call: Call) -> None:
+        with self.call_lock:
+            self.call = None
+            stopping = self._stopping
+        if stopping is not None:
+            stopping.wait()  # it must hit no statement of the next call
+        if call.interrupted:
+            for lease in self.leases.alive():
+                lease.resume()
 
     def _at_rest(self) -> bool:
         try:
             return self._pool.surroundings.at_rest()
         except Exception:  # a foreign backend's: the context keeps the worker
             return False
+
+    def _leave(self, context: object) -> None:
+        try:
+            self._pool.surroundings.leave(context)
+        except Exception:
+            logger.exception("Ending what %r left on %r.", context, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +293,8 @@ class WorkerPool:
     :param acquire_timeout: seconds that a call may wait for a worker.
     :param keep: whether every context keeps its worker to its end, for code that relies on
         thread-locals between calls.
+    :param forsake_after: seconds after which the connections of a call in quarantine are given
+        up; its thread goes on until the driver returns.
     """
 
     def __init__(
@@ -187,11 +304,21 @@ class WorkerPool:
         max_workers: int = 64,
         acquire_timeout: float = 30.0,
         keep: bool = False,
+        attendants: Attendants = ATTENDANTS,
+        forsake_after: float = FORSAKE_AFTER,
     ) -> None:
         self.surroundings = surroundings
         self.acquire_timeout = acquire_timeout
         self.max_workers = max_workers
         self.keep = keep
+        self.attendants = attendants
+        self.forsake_after = forsake_after
+        self.epoch = 0
+        """Counts forks: the contexts of an earlier one have their threads in the parent."""
+        self._start_empty()
+        _all_pools.add(self)
+
+    def _start_empty(self) -> None:
         self.lock = threading.Lock()
         """Guards what follows and the queues, turns and ends of all contexts."""
         # All of the following, and the queues of the contexts, under the lock only.
@@ -222,9 +349,35 @@ class WorkerPool:
         with self.lock:
             call.context.calls.append(call)
             new = self._dispatch(call.context)
-        if new is not None:
-            new.thread.start()
+        self._start(new)
         return call.state is not CallState.QUEUED
+
+    def _start(self, new: Worker | None) -> None:
+        """Start a new worker's thread, outside the lock."""
+        while new is not None:
+            try:
+                new.thread.start()
+                return
+            except RuntimeError as refused:  # no more threads, or the interpreter is going down
+                call, new = self._could_not_start(new)
+                error = refused
+            if call is not None and call.future.set_running_or_notify_cancel():
+                call.future.set_exception(error)
+                call.future.forget_call()
+
+    def _could_not_start(self, worker: Worker) -> tuple[Call | None, Worker | None]:
+        with self.lock:
+            self._count -= 1
+            if worker in self._idle:
+                self._idle.remove(worker)
+                return None, None
+            call = worker.calls.get_nowait()
+            if call is None:
+                return None, None
+            call.state = CallState.OVER
+            home = call.context.home
+            home.running = None
+            return call, self._dispatch(home.innermost())
 
     def _dispatch(self, context: Context) -> Worker | None:
         """Give the context's next call to a worker, if it may run now and there is one.
@@ -239,7 +392,8 @@ class WorkerPool:
         if worker is None:
             if self._idle:
                 worker = self._idle.pop()
-            elif self._count < self.max_workers:
+            elif self._count < self.max_workers or home.beneath_a_worker:
+                # One beneath another worker's call is what that one waits for.
                 self._count += 1
                 worker = new = Worker(self)
             else:
@@ -251,20 +405,29 @@ class WorkerPool:
 
     def _begin(self, context: Context, worker: Worker) -> Call:
         call = context.calls.popleft()
-        call.state = CallState.RUNNING
         call.worker = worker
+        call.state = CallState.RUNNING
         context.home.running = call
         return call
 
+    def is_abandoned(self, call: Call) -> bool:
+        """Whether nobody comes back for what a call leaves on its worker."""
+        return call.given_up or call.context.home.ended
+
     def finished(self, worker: Worker, call: Call, *, at_rest: bool) -> Call | None:
-        """A call is over. Decides whose call the worker runs next; ``None``: it waits."""
+        """A call is over. Decides whose call the worker runs next; ``None``: it waits. The
+        same call: what it left has to be ended first, because nobody will come for it."""
         home = call.context.home
         with self.lock:
+            if not at_rest and self.is_abandoned(call):
+                return call
             call.state = CallState.OVER
-            home.running = None
             if worker in self._quarantined:
                 self._quarantined.discard(worker)
                 self._count += 1
+            if call.given_up:
+                return self._next_for(worker)
+            home.running = None
             keeps = not at_rest or (self.keep and not home.ended)
             self._pin(home, worker if keeps else None)
             context = home.innermost()
@@ -273,11 +436,23 @@ class WorkerPool:
             if context.has_turn:
                 # Behind those who wait already: nobody is starved by a busy context.
                 home.in_line = True
-                self._waiting.append(home)
-            following = self._next_in_line(worker)
-            if following is None:
-                self._idle.append(worker)
-            return following
+                if home.beneath_a_worker:
+                    self._waiting.appendleft(home)
+                else:
+                    self._waiting.append(home)
+            return self._next_for(worker)
+
+    def _next_for(self, worker: Worker) -> Call | None:
+        """What a worker that belongs to nobody does next."""
+        beneath = bool(self._waiting) and self._waiting[0].beneath_a_worker
+        if self._count > self.max_workers and not beneath:
+            self._count -= 1
+            worker.retired = True
+            return None
+        following = self._next_in_line(worker)
+        if following is None:
+            self._idle.append(worker)
+        return following
 
     def _next_in_line(self, worker: Worker) -> Call | None:
         while self._waiting:
@@ -289,9 +464,28 @@ class WorkerPool:
         return None
 
     def _pin(self, home: Context, worker: Worker | None) -> None:
-        if (home.pinned_to is None) != (worker is None):
-            self._pinned += 1 if worker is not None else -1
+        pinned_to = home.pinned_to
+        if pinned_to is worker:
+            return
         home.pinned_to = worker
+        if worker is None:
+            self._pinned -= 1
+            if pinned_to is not None:
+                pinned_to.pinned_by = None
+        else:
+            self._pinned += 1
+            # Finalizers run at any instruction: this queue may be put to even there.
+            calls = worker.calls
+            worker.pinned_by = weakref.ref(home, lambda _: calls.put(None))
+
+    def forgotten(self, worker: Worker) -> Call | None:
+        """The context that a worker was pinned to exists no more. What it runs next."""
+        with self.lock:
+            if worker.pinned_by is None:
+                return None
+            worker.pinned_by = None
+            self._pinned -= 1
+            return self._next_for(worker)
 
     def expire(self, call: Call) -> None:
         """Its time to wait for a worker is over."""
@@ -340,19 +534,42 @@ class WorkerPool:
             self._count -= 1
             return True
 
-    def quarantine(self, context: Context) -> bool:
+    def give_up_if_stuck(self, call: Call) -> None:
+        """A call was told to stop :data:`GRACE` ago. If the driver has not returned from
+        that, its server does not react: the context goes on without it."""
+        worker = call.worker
+        if worker is not None and worker.is_stuck(call):
+            self.quarantine(call.context, call)
+
+    def quarantine(self, context: Context, call: Call | None = None) -> bool:
         """The call that runs for ``context`` does not come back: another worker may take this
-        one's place until it does. False: none runs."""
+        one's place until it does. False: none runs, or not ``call``."""
         with self.lock:
-            running = context.home.running
-            worker = None if running is None else running.worker
-            if worker is None or worker in self._quarantined:
-                return worker is not None
-            self._quarantined.add(worker)
-            self._count -= 1
-            new = self._replacement()
-        if new is not None:
-            new.thread.start()
+            home = context.home
+            running = home.running
+            if running is None or (call is not None and running is not call):
+                return False
+            worker = running.worker
+            if worker is None:
+                return False
+            is_new = worker not in self._quarantined
+            if is_new:
+                self._quarantined.add(worker)
+                self._count -= 1
+            new = None
+            if home.may_go_on and home.pinned_to is None and running.interrupted:
+                running.given_up = True
+                home.running = None
+                new = self._dispatch(home.innermost())
+            if new is None:
+                new = self._replacement()
+        self._start(new)
+        if is_new:
+            logger.warning(
+                "A call of %r does not return; its worker and connection are in quarantine until "
+                "it does.", context,
+            )  # fmt: skip
+            self.attendants.later(self.forsake_after, functools.partial(worker.forsake, running))
         return True
 
     def _replacement(self) -> Worker | None:
@@ -373,3 +590,15 @@ class WorkerPool:
         with self.lock:
             context.ended = True
             return context.home.pinned_to is not None or context.home.running is not None
+
+
+def _start_empty_after_fork() -> None:
+    """The threads are the parent's, and so is whatever they run."""
+    _local.worker = None
+    for pool in list(_all_pools):
+        pool.epoch += 1
+        pool._start_empty()  # noqa: SLF001 - a part of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_empty_after_fork)

@@ -36,6 +36,10 @@ class Guard:
         self.interrupted = False
         """Whether no further statement may begin. Set under the lock."""
 
+    @property
+    def is_cancelling(self) -> bool:
+        return self._under_way is not None
+
     def let_go(self, result: Result) -> Any:
         """Take the driver's cursor out of a result; from then on nobody cancels it."""
         with self.lock:

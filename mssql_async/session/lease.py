@@ -573,6 +573,11 @@ class LeasedConnection:
         thread comes back. False: nothing runs at the moment."""
         return self._guard.cancel(self._cursors_in_use, interrupt=True)
 
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether the driver has been told to cancel and has not returned yet."""
+        return self._guard.is_cancelling
+
     def resume(self) -> None:
         """Whoever was interrupted is over."""
         self._guard.interrupted = False
