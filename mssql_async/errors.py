@@ -13,6 +13,11 @@ class PoolTimeout(OperationalError):
     """No connection became free within ``acquire_timeout``; the message has the numbers."""
 
 
+class WaitsForItself(OperationalError):
+    """A context asked for a connection that only its own end could set free; the message has
+    the numbers, and where it got those that it holds."""
+
+
 class TooManyWaiters(OperationalError):
     """``max_waiting`` callers were already waiting for a connection: refused at once."""
 
@@ -40,6 +45,7 @@ class InvalidSettings(ImproperlyConfigured):
 _OURS: tuple[tuple[type[pool.PoolError], type[OperationalError] | type[InterfaceError]], ...] = (
     (pool.PoolTimeout, PoolTimeout),
     (pool.TooManyWaiters, TooManyWaiters),
+    (pool.WaitsForItself, WaitsForItself),
     (pool.PoolClosed, PoolClosed),
     (tokens.TokenExpired, TokenExpired),
     (tokens.TokenError, TokenError),

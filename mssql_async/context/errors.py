@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from django.db import OperationalError
 from django.db.transaction import TransactionManagementError
 
 from ..errors import PoolTimeout
+from ..errors import WaitsForItself as WaitsForItself
 
 
 class WorkerTimeout(PoolTimeout):
@@ -16,10 +16,6 @@ class WorkerTimeout(PoolTimeout):
 
 class TransactionBlockEnded(TransactionManagementError):
     """A task used the database in a transaction block that it has outlived."""
-
-
-class WaitsForItself(OperationalError):
-    """A context asked for a connection that only its own end could set free."""
 
 
 class CommitOutcomeUnknown(asyncio.CancelledError):

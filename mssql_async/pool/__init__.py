@@ -8,7 +8,7 @@ measured alone, on any object with the shape of a connection; a driver is needed
 from .breaker import BreakerState
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, ConnectParameters, Opened, Profile, Replay
-from .errors import PoolClosed, PoolError, PoolTimeout, TooManyWaiters
+from .errors import PoolClosed, PoolError, PoolTimeout, TooManyWaiters, WaitsForItself
 from .nullpool import NullPool
 from .pool import Pool, PoolState
 from .settings import PoolSettings, RetryPolicy
@@ -35,4 +35,5 @@ __all__ = [
     "Replay",
     "RetryPolicy",
     "TooManyWaiters",
+    "WaitsForItself",
 ]

@@ -11,6 +11,10 @@ class PoolTimeout(PoolError):
     """No connection became free before the deadline. The message carries the numbers."""
 
 
+class WaitsForItself(PoolError):
+    """Every connection is held by the caller, or by those who wait for it: none can come back."""
+
+
 class TooManyWaiters(PoolError):
     """``max_waiting`` callers are already waiting: the call was refused at once."""
 

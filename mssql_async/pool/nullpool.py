@@ -6,7 +6,7 @@ from . import origin
 from .breaker import Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Opened, Profile
-from .pool import describe_error
+from .pool import Held, describe_error
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics
@@ -36,9 +36,15 @@ class NullPool:
         return f"<NullPool {self.name!r}: {len(self._lent)} in use>"
 
     def acquire(
-        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
+        self,
+        profile: Profile = NO_PROFILE,
+        *,
+        wait: bool = True,
+        waited: float = 0.0,
+        held: Held | None = None,
     ) -> PooledConnection:
-        """Open a connection, with the retries of the settings; ``wait`` is of no matter.
+        """Open a connection, with the retries of the settings; ``wait`` and ``held`` are of no
+        matter.
         ``waited`` seconds of ``acquire_timeout`` are used up already.
 
         :raises Exception: what the connector raises, with an explanation.

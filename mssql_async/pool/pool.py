@@ -13,6 +13,7 @@ import os
 import random
 import weakref
 from collections import deque
+from collections.abc import Callable, Collection
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from . import origin
 from .breaker import FIRST_PAUSE, Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Opened, Profile
-from .errors import PoolClosed, PoolTimeout, TooManyWaiters
+from .errors import PoolClosed, PoolTimeout, TooManyWaiters, WaitsForItself
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics
@@ -48,6 +49,11 @@ class PoolState(enum.Enum):
 _IDLE, _IN_USE, _OPEN = ConnectionState.IDLE, ConnectionState.IN_USE, PoolState.OPEN
 
 
+Held = Callable[[], Collection[PooledConnection]]
+"""Says which connections cannot come back before the caller gets one: those that it holds
+itself, and those of whoever waits for it. Asked where it would have to wait, without the lock."""
+
+
 class Lender(Protocol):
     """What a lease needs of where it comes from."""
 
@@ -69,7 +75,12 @@ class ConnectionSource(Lender, Protocol):
     nothing."""
 
     def acquire(
-        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
+        self,
+        profile: Profile = NO_PROFILE,
+        *,
+        wait: bool = True,
+        waited: float = 0.0,
+        held: Held | None = None,
     ) -> PooledConnection | None: ...
 
     def close(self) -> None: ...
@@ -114,12 +125,17 @@ class _ProfileRefused(Exception):
 class _Request:
     """A call of :meth:`Pool.acquire` that was not served at once."""
 
-    __slots__ = ("deadline", "had_turn", "started", "turn", "wait")
+    __slots__ = ("asked_at", "deadline", "had_turn", "held", "mine", "started", "turn", "wait")
 
-    def __init__(self, started: float, deadline: float, wait: bool) -> None:
+    def __init__(self, started: float, deadline: float, wait: bool, held: Held | None) -> None:
         self.started = started
         self.deadline = deadline
         self.wait = wait
+        self.held = held
+        self.mine: Collection[PooledConnection] | None = None
+        """What ``held`` said, once it was asked."""
+        self.asked_at = 0
+        """How many connections had been lent by then."""
         self.turn: Turn | None = None
         self.had_turn = False
         """Whether it was lent a connection already, which was dead."""
@@ -200,7 +216,12 @@ class Pool:
     # --- acquire ---------------------------------------------------------------------------
 
     def acquire(
-        self, profile: Profile = NO_PROFILE, *, wait: bool = True, waited: float = 0.0
+        self,
+        profile: Profile = NO_PROFILE,
+        *,
+        wait: bool = True,
+        waited: float = 0.0,
+        held: Held | None = None,
     ) -> PooledConnection | None:
         """A connection for exclusive use until :meth:`release`, its session at ``profile``.
 
@@ -209,6 +230,7 @@ class Pool:
         ``waited`` seconds of ``acquire_timeout`` are used up already.
 
         :raises PoolTimeout: nothing became free within ``acquire_timeout``.
+        :raises WaitsForItself: nothing ever could, because ``held`` is all there is.
         :raises TooManyWaiters: ``max_waiting`` callers wait already.
         :raises PoolClosed: the pool is closed.
         :raises Exception: what the connector raises when it cannot open a connection, with
@@ -229,7 +251,9 @@ class Pool:
         if self._afterwards:
             self._catch_up()
         if connection is None or not self._is_fit(connection, started, profile):
-            request = _Request(started, started + self.settings.acquire_timeout - waited, wait)
+            request = _Request(
+                started, started + self.settings.acquire_timeout - waited, wait, held
+            )
             if connection is not None:
                 request.turn, request.had_turn = (lent, 0), True
             found = self._acquire_slowly(request, profile)
@@ -261,9 +285,13 @@ class Pool:
                 self._needed_at = now = self._now()
                 turn = self._turn_of(request)
                 connection = self._take_idle(now, stale)
-                if connection is None and not stale:
+                ask = connection is None and not stale and self._is_to_say(request)
+                if connection is None and not stale and not ask:
                     decision, jobs = self._decide(request, turn, now)
                     break
+            if ask and request.held is not None:
+                request.mine = request.held()
+                continue
             self._close_all(stale)  # before others are opened in their place
             if connection is not None:
                 return connection
@@ -312,6 +340,7 @@ class Pool:
             self._opening += 1
             self._opening_apart += 1
             return True, 0
+        self._refuse_if_it_waits_for_itself(request)
         self._refuse_if_crowded(request.had_turn)
         waiter = Waiter(self._runtime.gate(), request.deadline, turn)
         self._waiters.join(waiter)
@@ -327,6 +356,40 @@ class Pool:
         if self._in_use or error is None or not self._breaker.refuses(now):
             return None
         return Refusal(error, self._breaker.attempts)
+
+    def _only_releases_help(self) -> bool:
+        """Whether nothing can be lent until somebody gives a connection back."""
+        return self._room() < 1 and not self._opening and not self._closing
+
+    def _is_to_say(self, request: _Request) -> bool:
+        """Whether the caller has yet to say what it holds, before it may wait."""
+        ask = (
+            request.held is not None
+            and request.mine is None
+            and request.wait
+            and self._only_releases_help()
+        )
+        if ask:
+            request.asked_at = self._counters.acquired
+        return ask
+
+    def _refuse_if_it_waits_for_itself(self, request: _Request) -> None:
+        mine = request.mine
+        if (
+            mine is not None
+            and self._only_releases_help()
+            and request.asked_at == self._counters.acquired  # or somebody did give one back
+            and all(connection in mine for connection in self._in_use)
+        ):
+            self._counters.refused += 1
+            places = sorted({origin.place(c.origin) for c in self._in_use})
+            raise WaitsForItself(
+                f"Every connection of the pool {self.name!r} is held by the context that asks "
+                "for another one, or by those that wait for it, so none can ever come back "
+                f"({self._numbers()}; acquired at {', '.join(places[:3])}). End the transaction or "
+                "close the cursor before, work on the connection that is held, or raise "
+                "OPTIONS['pool']['max_size']."
+            )
 
     def _refuse_if_crowded(self, had_turn: bool) -> None:
         limit = self.settings.max_waiting
