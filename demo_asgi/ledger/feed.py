@@ -7,9 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections
 from django.db.models import Max, Q
 
 from demo_asgi import shutdown
@@ -43,26 +41,24 @@ async def transfer_events(
     Ends after ``limit`` transfers, with ``once`` after the first poll, and when the
     server stops. A client that goes away ends it by cancellation.
     """
-    try:
-        cursor = await _open_cursor(after)
-        yield b"retry: 2000\n\n"
-        sent = polls = 0
-        while not shutdown.requested.is_set():
-            rows = await _poll(cursor)
-            await _release_connection()
-            for row in rows if limit is None else rows[: limit - sent]:
-                yield _event(row)
-                sent += 1
-            if once or (limit is not None and sent >= limit):
-                return
-            polls += 1
-            if polls % POLLS_PER_HEARTBEAT == 0:
-                # A comment: a proxy or a peer that went away silently is noticed by it.
-                yield b": still here\n\n"
-            if len(rows) < BATCH:
-                await asyncio.sleep(POLL_SECONDS)
-    finally:
-        await _release_connection()
+    cursor = await _open_cursor(after)
+    yield b"retry: 2000\n\n"
+    sent = polls = 0
+    while not shutdown.requested.is_set():
+        # A stream lives for hours and uses the database for milliseconds of them: in between
+        # it holds neither a connection nor a thread.
+        rows = await _poll(cursor)
+        for row in rows if limit is None else rows[: limit - sent]:
+            yield _event(row)
+            sent += 1
+        if once or (limit is not None and sent >= limit):
+            return
+        polls += 1
+        if polls % POLLS_PER_HEARTBEAT == 0:
+            # A comment: a proxy or a peer that went away silently is noticed by it.
+            yield b": still here\n\n"
+        if len(rows) < BATCH:
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _open_cursor(after: int | None) -> FeedCursor:
@@ -82,16 +78,6 @@ async def _poll(cursor: FeedCursor) -> list[dict[str, Any]]:
     rows = [row async for row in found]
     cursor.advance(row["id"] for row in rows)
     return rows
-
-
-async def _release_connection() -> None:
-    """Hold no connection while nothing is asked of the database.
-
-    A stream lives for hours and uses the database for milliseconds of them. Django lets
-    go of a request's connection when the response has ended, which here is too late. It
-    has to be done where the ORM's calls run, hence ``sync_to_async``.
-    """
-    await sync_to_async(connections.close_all)()
 
 
 def _event(row: dict[str, Any]) -> bytes:
