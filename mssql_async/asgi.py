@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -63,38 +64,53 @@ class ConnectionLifecycle:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ours happens when the server asks for it, whatever the application does with it."""
-        answered: set[str] = set()
-
-        async def receiving() -> Any:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await warm_pools()
-            return message
-
-        async def sending(message: Any) -> None:
-            answered.add(message["type"])
-            if message["type"].startswith("lifespan.shutdown"):
-                close_pools()
-            await send(message)
-
+        lifespan = _Lifespan(receive, send)
         try:
-            await self.app(scope, receiving, sending)
+            await self.app(scope, lifespan.receive, lifespan.send)
         except Exception:
-            if answered:
+            if lifespan.answered:
                 raise
             # Django's handler refuses everything but HTTP. The server may not care, but pools
             # that are to be warm should be.
-            await _answer_lifespan(receiving, sending)
+        await lifespan.finish()
 
 
-async def _answer_lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
+class _Lifespan:
+    """The conversation between a server and an application about start and end."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self.answered = False
+        """Whether the application has spoken."""
+        self._asked: list[str] = []
+        """What the server has asked and nobody has answered."""
+        self._over = False
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        self._asked.append(message["type"])
         if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+            await warm_pools()
+        return message
+
+    async def send(self, message: Any) -> None:
+        kind: str = message["type"]
+        self.answered = True
+        self._asked.clear()
+        if kind == "lifespan.startup.failed" or kind.startswith("lifespan.shutdown"):
+            self._over = True
+            # Closing a connection says goodbye to the server: not in the loop's thread.
+            await asyncio.to_thread(close_pools)
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Answer in the place of an application that does not."""
+        while not self._over:
+            if not self._asked:
+                await self.receive()
+            if self._asked:
+                await self.send({"type": f"{self._asked[0]}.complete"})
 
 
 async def warm_pools() -> None:

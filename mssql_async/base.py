@@ -24,6 +24,7 @@ from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
 from .checks import check_databases  # noqa: E402
+from .context.left import Left  # noqa: E402
 from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
@@ -43,6 +44,7 @@ from .pool.pool import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402
+from .session.scope import LeaseScope  # noqa: E402
 
 checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
@@ -255,15 +257,10 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if self.connection is not None and not self.in_atomic_block:
             self.close()
 
-    def end_context(self) -> str:
-        """The context is over: give back what it still holds. Returns what that was, in a few
-        words; nothing where it was nothing that should not have been there."""
+    def end_context(self) -> Left | None:
+        """The context is over: give back what it still holds, and say what that was."""
         lease = self.connection
-        left = ""
-        if self.in_atomic_block:
-            left = "an open transaction"
-        elif lease is not None and not self.autocommit and lease.state is LeaseState.HELD:
-            left = "an open transaction (autocommit is off)"
+        left = None if lease is None else self._left(lease)
         if lease is not None:
             lease.close()
         if self.in_atomic_block or self.execute_wrappers or not self.autocommit:
@@ -274,6 +271,18 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         else:
             self.close()
         return left
+
+    def _left(self, lease: LeasedConnection) -> Left | None:
+        held = tuple((one.number, one.origin) for one in lease.held)
+        if self.in_atomic_block:
+            return Left("an open transaction (atomic)", True, held)
+        if not held or self._options.lease is LeaseScope.CONTEXT:
+            return None
+        if not self.autocommit:
+            return Left("an open transaction (autocommit is off)", True, held)
+        if lease.has_unread_rows:
+            return Left("a cursor with unread rows", True, held)
+        return Left("session state (SET, a temporary table, a lock, ...)", False, held)
 
     def is_usable(self) -> bool:
         try:

@@ -7,15 +7,13 @@ import threading
 
 from django.db import connections
 
+from ..options import MAX_WORKERS, backend_options
 from .context import Context, ContextKind
 from .surroundings import DjangoConnections
 from .workers import WorkerPool, WorkerStatistics
 
 _lock = threading.Lock()
 _workers: WorkerPool | None = None
-
-#: Threads at most, where no database says otherwise.
-MAX_WORKERS = 64
 
 
 def workers() -> WorkerPool:
@@ -29,18 +27,19 @@ def workers() -> WorkerPool:
 
 
 def _from_settings() -> WorkerPool:
-    pools = [
-        (settings.get("OPTIONS") or {}).get("pool") or {}
-        for settings in connections.settings.values()
+    """
+    :raises InvalidSettings: as the database's own wrapper would.
+    """
+    all_options = [
+        backend_options(settings, alias)
+        for alias, settings in connections.settings.items()
         if settings.get("ENGINE") == "mssql_async"
     ]
-    counts = [pool["max_workers"] for pool in pools if pool.get("max_workers")]
-    timeouts = [pool["acquire_timeout"] for pool in pools if pool.get("acquire_timeout")]
     return WorkerPool(
         DjangoConnections(),
-        max_workers=max(counts, default=MAX_WORKERS),
-        acquire_timeout=max(timeouts, default=30.0),
-        keep=any(pool.get("worker") == "context" for pool in pools),
+        max_workers=max((o.max_workers for o in all_options), default=MAX_WORKERS),
+        acquire_timeout=max((o.pool.acquire_timeout for o in all_options), default=30.0),
+        keep=any(o.keep_worker for o in all_options),
     )
 
 

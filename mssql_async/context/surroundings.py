@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .context import Context
+from .left import Left
 
 logger = logging.getLogger("mssql_async.context")
 
@@ -49,7 +50,7 @@ class DjangoConnections:
             return False
         return all(_is_at_rest(wrapper) for wrapper in connections.all(initialized_only=True))
 
-    def leave(self, context: Context) -> None:
+    def leave(self, context: object) -> None:
         adopted, self._here.adopted = self._here.adopted, None
         for alias in adopted or ():
             del connections[alias]
@@ -60,18 +61,20 @@ class DjangoConnections:
                 logger.exception("Ending what %r left on the database %r.", context, wrapper.alias)
                 del connections[wrapper.alias]
 
-    def _leave(self, wrapper: BaseDatabaseWrapper, context: Context) -> None:
+    def _leave(self, wrapper: BaseDatabaseWrapper, context: object) -> None:
         end_context = getattr(wrapper, "end_context", None)
         if end_context is None:
             if wrapper.in_atomic_block:
                 del connections[wrapper.alias]
             wrapper.close_if_unusable_or_obsolete()
             return
-        left = end_context()
-        if left:
-            logger.warning(
-                "%r ended and still held %s on the database %r; it was rolled back and given back.",
-                context, left, wrapper.alias,
+        left: Left | None = end_context()
+        if left is not None:
+            logger.log(
+                logging.WARNING if left.is_a_mistake else logging.INFO,
+                "%s ended and still held %s on the database %r; it was rolled back and given "
+                "back.%s",
+                context, left.what, wrapper.alias, left.where(),
             )  # fmt: skip
 
 

@@ -144,6 +144,15 @@ class LeasedConnection:
         return LeaseState.HELD if self._held else LeaseState.FREE
 
     @property
+    def held(self) -> list[PooledConnection]:
+        """The pool's connections that it has at the moment."""
+        return list(self._held)
+
+    @property
+    def has_unread_rows(self) -> bool:
+        return bool(self._streams) or (self._hold is not None and self._hold.result is not None)
+
+    @property
     def pinned(self) -> bool:
         """Whether the session must stay with this context."""
         hold = self._hold
