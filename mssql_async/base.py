@@ -40,7 +40,7 @@ from .pool import (  # noqa: E402
     odbc,
 )
 from .pool.odbc_connector import OdbcConnector  # noqa: E402
-from .pool.pool import ConnectionSource  # noqa: E402
+from .pool.lenders import ConnectionSource  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402

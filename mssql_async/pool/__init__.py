@@ -5,12 +5,13 @@ measured alone, on any object with the shape of a connection; a driver is needed
 :mod:`.odbc` and :mod:`.odbc_connector` only.
 """
 
+from .books import PoolState
 from .breaker import BreakerState
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, ConnectParameters, Opened, Profile, Replay
 from .errors import PoolClosed, PoolError, PoolTimeout, TooManyWaiters, WaitsForItself
 from .nullpool import NullPool
-from .pool import Pool, PoolState
+from .pool import Pool
 from .settings import PoolSettings, RetryPolicy
 from .statistics import Histogram, PoolStatistics
 

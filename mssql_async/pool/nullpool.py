@@ -6,7 +6,8 @@ from . import origin
 from .breaker import Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Opened, Profile
-from .pool import Held, describe_error
+from .lenders import Held
+from .openings import describe_error
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics

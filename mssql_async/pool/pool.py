@@ -7,111 +7,31 @@ invariants 8 and 10).
 
 from __future__ import annotations
 
-import enum
 import logging
 import os
-import random
 import weakref
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from threading import get_ident
-from types import TracebackType
-from typing import Any, Protocol
 
 from . import origin
-from .breaker import FIRST_PAUSE, Breaker, Verdict
+from .books import PoolState
 from .connection import ConnectionState, PooledConnection
-from .connector import NO_PROFILE, Connector, Opened, Profile
+from .connector import NO_PROFILE, Connector, Profile
 from .errors import PoolClosed, PoolTimeout, TooManyWaiters, WaitsForItself
+from .lenders import Held
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
-from .statistics import Counters, PoolStatistics
-from .waiters import Closed, Refusal, Turn, Waiter, WaiterQueue
+from .upkeep import Upkeep
+from .waiters import Closed, Refusal, Turn, Waiter
 
 logger = logging.getLogger("mssql_async.pool")
-
-#: A process without other threads that is younger than this (seconds) gets no maintenance thread
-#: for its idle connections: most such processes end before anything is due.
-_SHORT_LIVED = 5.0
 
 _all_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 # Kept for good in a forked child: collecting them would close the parent's connections.
 _inherited: list[object] = []
 
-
-class PoolState(enum.Enum):
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-# A member of an enum costs a look-up each time, 50 ns on Python 3.11: these are asked for in
-# every acquire and release.
-_IDLE, _IN_USE, _OPEN = ConnectionState.IDLE, ConnectionState.IN_USE, PoolState.OPEN
-
-
-Held = Callable[[], Collection[PooledConnection]]
-"""Says which connections cannot come back before the caller gets one: those that it holds
-itself, and those of whoever waits for it. Asked where it would have to wait, without the lock."""
-
-
-class Lender(Protocol):
-    """What a lease needs of where it comes from."""
-
-    def acquire(
-        self, profile: Profile = NO_PROFILE, *, wait: bool = True
-    ) -> PooledConnection | None: ...
-
-    def release(self, connection: PooledConnection, *, reset: bool = False) -> None: ...
-
-    def abandon(self, connection: PooledConnection) -> None: ...
-
-    def condemn(self, connection: PooledConnection) -> None: ...
-
-    def forsake(self, connection: PooledConnection) -> None: ...
-
-
-class ConnectionSource(Lender, Protocol):
-    """Where leases come from: a :class:`Pool`, or a :class:`.nullpool.NullPool` that keeps
-    nothing."""
-
-    def acquire(
-        self,
-        profile: Profile = NO_PROFILE,
-        *,
-        wait: bool = True,
-        waited: float = 0.0,
-        held: Held | None = None,
-    ) -> PooledConnection | None: ...
-
-    def close(self) -> None: ...
-
-    def warm(self) -> None: ...
-
-    def is_unused(self) -> bool: ...
-
-    def statistics(self) -> PoolStatistics: ...
-
-
-class _Guard:
-    """The pool's lock; what was left for after it is done when it is let go."""
-
-    __slots__ = ("_pool",)
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    def __enter__(self) -> None:
-        self._pool._lock.acquire()  # noqa: SLF001 - a part of the pool
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._pool._lock.release()  # noqa: SLF001
-        if self._pool._afterwards:  # noqa: SLF001
-            self._pool._catch_up()  # noqa: SLF001
+# Looked up once: see books.py.
+_IN_USE, _OPEN = ConnectionState.IN_USE, PoolState.OPEN
 
 
 class _ProfileRefused(Exception):
@@ -141,7 +61,7 @@ class _Request:
         """Whether it was lent a connection already, which was dead."""
 
 
-class Pool:
+class Pool(Upkeep):
     """A bounded set of connections shared by every thread of the process.
 
     Idle connections are lent newest first, so that a quiet pool shrinks to what it needs;
@@ -163,47 +83,8 @@ class Pool:
         name: str = "default",
         runtime: Runtime = SYSTEM,
     ) -> None:
-        self.name = name
-        self.settings = settings or PoolSettings()
-        self._connector = connector
-        self._runtime = runtime
-        self._now = runtime.now
-        self._created_at = runtime.now()
-        self._max_idle = self.settings.max_idle
-        self._window = self.settings.health_check_window
-        self._leak_threshold = self.settings.leak_threshold
-        self._start_empty()
+        super().__init__(connector, settings, name=name, runtime=runtime)
         _all_pools.add(self)
-
-    def _start_empty(self) -> None:
-        """Nothing open, nothing counted; also what a forked child begins with."""
-        self._lock = self._runtime.lock()
-        self._guard = _Guard(self)
-        # All of the following is read and written under the lock only.
-        self._state = PoolState.OPEN
-        self._idle: deque[PooledConnection] = deque()
-        self._in_use: set[PooledConnection] = set()
-        self._opening = 0
-        self._opening_apart = 0  # those of them that are not for the queue
-        self._closing = 0  # gone, but still open at the server
-        self._arrivals = 0
-        self._waiters = WaiterQueue()
-        self._generation = 0
-        self._counters = Counters()
-        self._breaker = Breaker(self.settings.retry)
-        self._last_connect_error: str | None = None
-        self._needed_at = self._runtime.now()  # when somebody found no idle connection
-        self._wake_at: float | None = None  # the earliest of the next
-        # When maintain() will be called, the latest first: what was asked for is not taken
-        # back, and asking again for what is coming anyway would go on for ever.
-        self._wakes: list[float] = []
-        self._wake_announced: float | None = None
-        # Whether something was left to do until the lock is free: a wake-up to announce, or
-        # what is in the next one.
-        self._afterwards = False
-        # Filled by finalizers, which may run at any instruction of any thread, so also
-        # while the lock is held by this very thread: see abandon().
-        self._abandoned: deque[PooledConnection] = deque()
 
     def __repr__(self) -> str:
         s = self.statistics()
@@ -346,17 +227,6 @@ class Pool:
         self._waiters.join(waiter)
         return waiter, self._plan_openings(now)
 
-    def _require_open(self) -> None:
-        if self._state is PoolState.CLOSED:
-            raise PoolClosed(f"The connection pool {self.name!r} is closed.")
-
-    def _refusal_if_hopeless(self, now: float) -> Refusal | None:
-        """The breaker is open, and nobody could give a connection back either."""
-        error = self._breaker.last_error
-        if self._in_use or error is None or not self._breaker.refuses(now):
-            return None
-        return Refusal(error, self._breaker.attempts)
-
     def _only_releases_help(self) -> bool:
         """Whether nothing can be lent until somebody gives a connection back."""
         return self._room() < 1 and not self._opening and not self._closing
@@ -430,12 +300,6 @@ class Pool:
         if isinstance(waiter.handed, PooledConnection):
             self.release(waiter.handed)
 
-    def _explained(self, refusal: Refusal) -> BaseException:
-        explained = self._connector.explain(refusal.error, refusal.attempts)
-        if explained is not refusal.error:
-            explained.__cause__ = refusal.error
-        return explained
-
     def _timeout_message(self, waited: float) -> str:
         text = (
             f"No connection became free in the pool {self.name!r} within {waited:.1f} s "
@@ -453,160 +317,6 @@ class Pool:
             "Look for work that holds a connection while it waits for something else, or "
             "raise OPTIONS['pool']['max_size'] or ['acquire_timeout']."
         )
-
-    def _numbers(self) -> str:
-        return (
-            f"size {self._size()} of {self.settings.max_size}, in use {len(self._in_use)}, "
-            f"idle {len(self._idle)}, opening {self._opening}, waiting {len(self._waiters)}"
-        )
-
-    # --- open ------------------------------------------------------------------------------
-
-    def _plan_openings(self, now: float, *, at_least: int = 0) -> int:
-        """Reserve places for the connections that are needed and may be opened now.
-
-        As many as callers wait, less those already being opened; with ``at_least`` so many
-        altogether.
-        """
-        needed = len(self._waiters) - (self._opening - self._opening_apart)
-        needed = max(needed, at_least - self._size())
-        count = min(needed, self._room(), self.settings.max_opening - self._opening)
-        allowed = self._breaker.allows(now, self._opening)
-        if allowed is not None:
-            count = min(count, allowed)
-            due = self._breaker.next_attempt_at
-            if needed > 0 and due is not None and due > now:
-                self._schedule(due)
-        if count < 1:
-            return 0
-        self._breaker.attempting()
-        self._opening += count
-        return count
-
-    def _breaker_holds(self, now: float) -> bool:
-        return self._breaker.allows(now, self._opening) == 0
-
-    def _start_openings(self, count: int, deadline: float) -> None:
-        """Elsewhere, unless nobody else is there; then a login ends by the caller's deadline."""
-        if count and self._runtime.alone():
-            for _ in range(count):
-                self._run_openings(deadline)
-        else:
-            self._start_openings_elsewhere(count)
-
-    def _start_openings_elsewhere(self, count: int) -> None:
-        for _ in range(count):
-            if not self._runtime.start(self._run_openings):
-                self._run_openings()
-
-    def _run_openings(self, deadline: float | None = None) -> None:
-        """Open in a place that was reserved, and go on for as long as there is need.
-
-        ``deadline``: of the caller that has to do it itself.
-        """
-        while True:
-            until = self._now() + self.settings.acquire_timeout if deadline is None else deadline
-            try:
-                connection = self._open(until)
-            except Exception as error:  # whatever the driver raises is somebody's answer
-                more = self._opening_failed(error)
-            except BaseException:
-                self._opening_interrupted(apart=False)
-                raise
-            else:
-                more = self._opening_succeeded(connection)
-            if not more:
-                return
-            if deadline is not None and self._now() >= deadline:
-                self._start_openings_elsewhere(1)
-                return
-
-    def _open(self, deadline: float) -> PooledConnection:
-        with self._guard:
-            generation = self._generation
-        started = self._now()
-        opened = self._connector.open(deadline)
-        now = self._now()
-        connection = PooledConnection(
-            opened.raw,
-            generation=generation,
-            opened_at=now,
-            expires_at=self._expiry(opened, now),
-            credential=opened.credential,
-        )
-        with self._guard:
-            self._counters.opened += 1
-            self._counters.create.add(now - started)
-            self._breaker.succeeded()
-        return connection
-
-    def _expiry(self, opened: Opened, now: float) -> float | None:
-        lifetime = self.settings.max_lifetime
-        if lifetime is None:
-            return opened.expires_at
-        spread = 1 - self.settings.lifetime_jitter * random.random()  # noqa: S311
-        expires_at = now + lifetime * spread
-        return expires_at if opened.expires_at is None else min(expires_at, opened.expires_at)
-
-    def _opening_succeeded(self, connection: PooledConnection) -> int:
-        now = self._now()
-        with self._guard:
-            self._opening -= 1
-            closed = self._state is PoolState.CLOSED
-            if closed:
-                self._drop(connection)
-            else:
-                self._hand_on(connection, now)
-                if self._size() < self.settings.min_size:
-                    self._schedule(now)  # max_opening allowed no more than this one
-            jobs = 0 if closed else self._plan_openings(now)
-        if closed:
-            self._close_all([connection])
-        return self._keep_one(jobs)
-
-    def _opening_failed(self, error: Exception) -> int:
-        now = self._now()
-        transient = self._connector.is_transient(error)
-        with self._guard:
-            self._opening -= 1
-            jobs = self._record_failure(error, transient, now)
-            if transient and self._size() < self.settings.min_size:
-                # Nobody may be waiting for it, so nobody else would try again.
-                self._schedule(max(now + FIRST_PAUSE, self._breaker.next_attempt_at or now))
-        return self._keep_one(jobs)
-
-    def _opening_interrupted(self, *, apart: bool) -> None:
-        """Nobody knows how it would have ended: another may be opened in its place."""
-        with self._guard:
-            self._opening -= 1
-            self._opening_apart -= apart
-            self._breaker.abandoned()
-            jobs = self._plan_openings(self._now())
-        self._start_openings_elsewhere(jobs)
-
-    def _record_failure(self, error: Exception, transient: bool, now: float) -> int:
-        self._counters.connect_errors += 1
-        self._last_connect_error = describe_error(error)
-        deadline = self._waiters.last_deadline(now)
-        attempts = self._breaker.attempts + 1
-        verdict = self._breaker.failed(now, error, transient=transient, deadline=deadline)
-        if verdict is Verdict.GIVE_UP and not self._in_use and len(self._waiters):
-            self._waiters.hand_to_first(Refusal(error, attempts))
-            self._give_up_on_waiters(now)
-        return self._plan_openings(now)
-
-    def _give_up_on_waiters(self, now: float) -> None:
-        """Nobody will give a connection back and none may be opened: say so now."""
-        if self._opening:
-            return  # its outcome decides
-        refusal = self._refusal_if_hopeless(now)
-        if refusal is not None:
-            self._waiters.hand_to_all(refusal)
-
-    def _keep_one(self, jobs: int) -> int:
-        """Of the openings planned this thread goes on with one itself."""
-        self._start_openings_elsewhere(jobs - 1)
-        return jobs
 
     def _open_apart(self, deadline: float) -> PooledConnection:
         """For a caller that must not wait in the queue: it opens for itself."""
@@ -767,21 +477,6 @@ class Pool:
         if not kept:
             self._close_all([connection])
 
-    def _hand_on(self, connection: PooledConnection, now: float) -> None:
-        """To the first waiter, or to the others that are idle."""
-        if self._waiters.queue:
-            self._lend(connection, now)
-            self._waiters.hand_to_first(connection)
-            return
-        self._in_use.discard(connection)
-        connection.state = _IDLE
-        connection.idle_since = now
-        connection.origin = ()
-        self._idle.append(connection)
-        expires_at = connection.expires_at
-        if self._wake_at is None or (expires_at is not None and expires_at < self._wake_at):
-            self._schedule_expiry(connection, now)
-
     def condemn(self, connection: PooledConnection) -> None:
         """A lent connection was found dead: it will be closed when it comes back, and every
         connection as old is replaced at its next touch from now on."""
@@ -789,6 +484,14 @@ class Pool:
             connection.broken = True
             if connection.generation == self._generation:
                 self._generation += 1
+
+    def _retire(self, connection: PooledConnection) -> None:
+        """A connection was found dead: it goes, and its whole generation with it."""
+        with self._guard:
+            self._drop(connection)
+            if connection.generation == self._generation:
+                self._generation += 1
+        self._close_all([connection])
 
     def forsake(self, connection: PooledConnection) -> None:
         """Whoever has it does not come back: a driver's call that a frozen peer keeps from
@@ -809,25 +512,6 @@ class Pool:
             "returning. It is closed if it ever does.", self.name, connection.number,
         )  # fmt: skip
         self._start_openings_elsewhere(jobs)
-
-    def _retire(self, connection: PooledConnection) -> None:
-        """A connection was found dead: it goes, and its whole generation with it."""
-        with self._guard:
-            self._drop(connection)
-            if connection.generation == self._generation:
-                self._generation += 1
-        self._close_all([connection])
-
-    def _fill_gap(self, now: float) -> int:
-        """A connection went: others wait for one to be opened in its place."""
-        if self._state is PoolState.CLOSED:
-            return 0
-        if self._size() < self.settings.min_size:
-            self._schedule(now)
-        jobs = self._plan_openings(now)
-        if not jobs:
-            self._give_up_on_waiters(now)
-        return jobs
 
     def abandon(self, connection: PooledConnection) -> None:
         """The owner of a lease ceased to exist (garbage collected, thread dead).
@@ -881,101 +565,6 @@ class Pool:
             for connection in held:
                 self.release(connection)
 
-    # --- maintenance -----------------------------------------------------------------------
-
-    def _schedule(self, when: float) -> None:
-        """Have :meth:`maintain` called then, unless that happens earlier anyway."""
-        if self._wake_at is None or when < self._wake_at:
-            if self._wake_announced is not None:
-                self._wakes.pop()  # it was not asked for yet
-            self._wakes.append(when)
-            self._wake_at = self._wake_announced = when
-            self._afterwards = True  # outside the lock: it may have to start a thread
-
-    def _schedule_expiry(self, connection: PooledConnection, now: float) -> None:
-        if now - self._created_at < _SHORT_LIVED and self._runtime.alone():
-            return
-        due = now + self._max_idle
-        if connection.expires_at is not None:
-            due = min(due, connection.expires_at)
-        self._schedule(due)
-
-    def maintain(self) -> None:
-        """Close what idles too long, keep the smallest size, report leases held too long.
-
-        Called by the maintenance thread at the times that were asked for.
-        """
-        now = self._now()
-        gone: list[PooledConnection] = []
-        leaks: list[PooledConnection] = []
-        with self._guard:
-            while self._wakes and self._wakes[-1] <= now:
-                self._wakes.pop()
-                self._wake_announced = None
-            self._wake_at = self._wakes[-1] if self._wakes else None
-            if self._state is PoolState.CLOSED:
-                return
-            keep: deque[PooledConnection] = deque()
-            spare = max(self._size() - self.settings.min_size, 0)
-            for connection in self._idle:  # the oldest first
-                over_idle = now >= connection.idle_since + self._max_idle
-                if not self._is_lendable(connection, now) or (over_idle and spare > len(gone)):
-                    gone.append(connection)
-                else:
-                    keep.append(connection)
-            self._idle = keep
-            for connection in gone:
-                self._drop(connection)
-            if self._leak_threshold is not None:
-                leaks = [
-                    connection
-                    for connection in self._in_use
-                    if not connection.leak_reported
-                    and now >= connection.lent_at + self._leak_threshold
-                ]
-                for connection in leaks:
-                    connection.leak_reported = True
-                self._counters.leaks += len(leaks)
-            jobs = self._plan_openings(now, at_least=self.settings.min_size)
-            self._schedule_what_comes(now)
-        self._close_all(gone)
-        for connection in leaks:
-            self._report_leak(connection, now)
-        self._start_openings_elsewhere(jobs)
-
-    def _schedule_what_comes(self, now: float) -> None:
-        times = [
-            connection.idle_since + self._max_idle
-            for connection in self._idle
-            if now < connection.idle_since + self._max_idle
-        ]
-        times += [c.expires_at for c in self._idle if c.expires_at is not None]
-        if self._leak_threshold is not None:
-            times += [
-                connection.lent_at + self._leak_threshold
-                for connection in self._in_use
-                if not connection.leak_reported
-            ]
-        if times:
-            self._schedule(min(times))
-
-    def _report_leak(self, connection: PooledConnection, now: float) -> None:
-        logger.warning(
-            "A lease of the pool %r has been held for %.1f s (leak_threshold: %s s): connection "
-            "#%d, acquired at\n%s",
-            self.name, now - connection.lent_at, self._leak_threshold, connection.number,
-            origin.describe(connection.origin),
-        )  # fmt: skip
-
-    def _report_return(self, connection: PooledConnection, now: float) -> None:
-        connection.leak_reported = False
-        logger.warning(
-            "The lease of the pool %r reported before came back after %.1f s: connection #%d.",
-            self.name, now - connection.lent_at, connection.number,
-        )  # fmt: skip
-
-    # --- closing ---------------------------------------------------------------------------
-
     def close(self) -> None:
         """Close idle connections now and lent ones as they come back. Idempotent."""
         with self._guard:
@@ -987,101 +576,11 @@ class Pool:
             self._waiters.hand_to_all(Closed())
         self._close_all(idle)
 
-    def _close_all(self, connections: list[PooledConnection]) -> None:
-        """Close what was dropped. Until then it takes its place, as it does at the server."""
-        if not connections:
-            return
-        for connection in connections:
-            self._connector.close(connection.raw)
-        with self._guard:
-            self._closing -= len(connections)
-            jobs = self._fill_gap(self._now())
-        self._start_openings_elsewhere(jobs)
-
-    # --- under the lock --------------------------------------------------------------------
-
-    def _size(self) -> int:
-        return len(self._in_use) + len(self._idle) + self._opening
-
-    def _room(self) -> int:
-        return self.settings.max_size - self._size() - self._closing
-
-    def _is_lendable(self, connection: PooledConnection, now: float) -> bool:
-        """However long it was idle."""
-        return (
-            connection.generation == self._generation
-            and connection.reusable
-            and (connection.expires_at is None or now < connection.expires_at)
-            and connection.credential == self._connector.credential
-        )
-
-    def _lend(self, connection: PooledConnection, now: float) -> None:
-        connection.state = _IN_USE
-        connection.lent_at = now
-        self._in_use.add(connection)
-        self._counters.acquired += 1
-        if self._leak_threshold is not None:
-            self._schedule(now + self._leak_threshold)
-
-    def _drop(self, connection: PooledConnection) -> None:
-        self._in_use.discard(connection)
-        connection.state = ConnectionState.CLOSED
-        self._closing += 1
-        self._counters.closed += 1
-
-    def is_unused(self) -> bool:
-        """Whether it has nothing open and nobody has asked for long."""
-        with self._guard:
-            quiet = self._now() - self._needed_at > self._max_idle
-            return quiet and not self._size() and not len(self._waiters)
-
-    # --- looking in ------------------------------------------------------------------------
-
-    def statistics(self) -> PoolStatistics:
-        """The pool at this moment."""
-        with self._guard:
-            c = self._counters
-            return PoolStatistics(
-                name=self.name,
-                state=self._state.value,
-                breaker=self._breaker.state.value,
-                max_size=self.settings.max_size,
-                size=self._size(),
-                in_use=len(self._in_use),
-                idle=len(self._idle),
-                opening=self._opening,
-                waiting=len(self._waiters),
-                generation=self._generation,
-                acquired=c.acquired,
-                opened=c.opened,
-                closed=c.closed,
-                connect_errors=c.connect_errors,
-                proved=c.proved,
-                proofs_failed=c.proofs_failed,
-                hung_up=c.hung_up,
-                waits=c.waits,
-                timeouts=c.timeouts,
-                refused=c.refused,
-                abandoned=c.abandoned,
-                leaks=c.leaks,
-                wait_time=c.wait.snapshot(),
-                use_time=c.use.snapshot(),
-                create_time=c.create.snapshot(),
-                last_connect_error=self._last_connect_error,
-            )
-
 
 def _holder_of(connection: PooledConnection) -> str:
     if origin.is_known(connection.origin):
         return f"acquired at {origin.place(connection.origin)}"
     return f"by a thread that is now at {origin.place(origin.current(connection.holder))}"
-
-
-def describe_error(error: BaseException) -> str:
-    """An error in one line. Drivers put no secret into their messages; a connection string
-    never comes here."""
-    text: Any = error.args[-1] if error.args else error
-    return f"{type(error).__name__}: {text}".splitlines()[0][:500]
 
 
 def _start_empty_after_fork() -> None:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .connector import Connector, ConnectParameters
+from .lenders import ConnectionSource
 from .nullpool import NullPool
-from .pool import ConnectionSource, Pool
+from .pool import Pool
 from .settings import PoolSettings
 from .statistics import PoolStatistics
 

@@ -22,7 +22,7 @@ import pyodbc
 from ..pool import odbc, origin
 from ..pool.connection import PooledConnection
 from ..pool.connector import NO_PROFILE, Profile, Replay
-from ..pool.pool import Lender
+from ..pool.lenders import Lender
 from .cursor import LeasedCursor
 from .errors import as_raised, lease_over, transaction_lost, used_by_another
 from .interruption import Guard, interrupted

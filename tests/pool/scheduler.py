@@ -457,20 +457,32 @@ def points_belong_to(scheduler: Scheduler | None) -> None:
     _current = scheduler
 
 
-def preemptible(name: str) -> ModuleType:
-    """A second copy of a module in which every statement of a function is a point.
+def preemptible(*names: str) -> ModuleType:
+    """Second copies of modules in which every statement of a function is a point; the last one
+    is returned. Where one of them imports an earlier one of the same package, it gets the copy.
 
-    It finds what is read or written outside of a lock that should be inside.
+    They find what is read or written outside of a lock that should be inside.
     """
+    copies: set[str] = set()
+    for name in names:
+        module = _preemptible(name, copies)
+        copies.add(name.rpartition(".")[2])
+    return module
+
+
+def _preemptible(name: str, copies: set[str]) -> ModuleType:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ImportError(name)
     source = Path(spec.origin).read_text(encoding="utf-8")
     tree = _Points().visit(ast.parse(source, spec.origin))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module in copies:
+            node.module = f"{node.module}__preemptible"
     module = ModuleType(f"{name}__preemptible")
     module.__package__ = spec.parent
     module.__file__ = spec.origin
     module.__dict__["_point"] = _point
-    sys.modules[module.__name__] = module  # dataclasses look their module up
+    sys.modules[module.__name__] = module  # dataclasses and the other copies look it up
     exec(compile(tree, spec.origin, "exec"), module.__dict__)  # noqa: S102 - our own source
     return module

@@ -28,7 +28,7 @@ from mssql_async.pool import (
     TooManyWaiters,
 )
 from mssql_async.pool import pool as pool_module
-from mssql_async.pool.waiters import Waiter
+from mssql_async.pool.waiters import Waiter, WaiterQueue
 
 from .scheduler import Task, points_belong_to, preemptible
 from .world import (
@@ -323,7 +323,9 @@ class Program:
         )
 
 
-PREEMPTIBLE = preemptible(pool_module.__name__)
+PREEMPTIBLE = preemptible(
+    *(f"mssql_async.pool.{layer}" for layer in ("books", "openings", "upkeep", "pool"))
+)
 
 
 @pytest.fixture(autouse=True)
@@ -437,7 +439,7 @@ class TestBrokenTwins:
 
     def test_newcomers_that_overtake(self) -> None:
         def twin(module: ModuleType) -> type[Pool]:
-            class LastComeFirstServed(module.WaiterQueue):  # type: ignore[misc, name-defined]
+            class LastComeFirstServed(WaiterQueue):
                 def join(self, waiter: Waiter) -> None:
                     self.queue.appendleft(waiter)
 
@@ -458,7 +460,7 @@ class TestBrokenTwins:
                 __module__ = module.__name__
 
                 def _hand_on(self, connection: PooledConnection, now: float) -> None:
-                    waiters, self._waiters = self._waiters, module.WaiterQueue()
+                    waiters, self._waiters = self._waiters, WaiterQueue()
                     super()._hand_on(connection, now)
                     self._waiters = waiters
 

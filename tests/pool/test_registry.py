@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mssql_async.pool import ConnectParameters, NullPool, Pool, PoolSettings
-from mssql_async.pool.pool import ConnectionSource
+from mssql_async.pool.lenders import ConnectionSource
 from mssql_async.pool.registry import close_pools, connection_source, pool_statistics
 
 from .stubs import StubConnector
