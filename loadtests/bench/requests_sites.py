@@ -1,0 +1,180 @@
+"""Who is measured: the same project on several backends, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mssql_async.devserver.config import (
+    DEVELOPMENT_DATABASE,
+    DEVELOPMENT_PASSWORD,
+    DEVELOPMENT_USER,
+)
+from mssql_async.driver import find_driver
+
+from .peers import ROOT
+
+PATIENCE = 10.0
+"""Seconds that a process has to end."""
+PROJECT = "loadtests.bench.project"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the database is; by default an embedded server's."""
+
+    host: str
+    port: str
+    user: str = DEVELOPMENT_USER
+    password: str = field(default=DEVELOPMENT_PASSWORD, repr=False)
+    name: str = DEVELOPMENT_DATABASE
+    extra_params: str = "Encrypt=no"
+
+    @classmethod
+    def of_the_environment(cls) -> Database | None:
+        """The one that ``MSSQL_HOST`` and so on name, as for the tests; ``None``: none."""
+        given = os.environ
+        if "MSSQL_HOST" not in given:
+            return None
+        return cls(
+            given["MSSQL_HOST"],
+            given.get("MSSQL_PORT", "1433"),
+            given.get("MSSQL_USER", DEVELOPMENT_USER),
+            given.get("MSSQL_PASSWORD", ""),
+            given.get("MSSQL_DATABASE", DEVELOPMENT_DATABASE),
+            given.get("MSSQL_EXTRA_PARAMS", "Encrypt=no"),
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "MSSQL_HOST": self.host,
+            "MSSQL_PORT": self.port,
+            "MSSQL_USER": self.user,
+            "MSSQL_PASSWORD": self.password,
+            "MSSQL_DATABASE": self.name,
+            "MSSQL_EXTRA_PARAMS": self.extra_params,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A backend and how it is served."""
+
+    key: str
+    """What the command line calls it."""
+    name: str
+    engine: str = "mssql"
+    entry: str = "django"
+    """Whose ``get_asgi_application``."""
+    conn_max_age: int = 0
+
+    def environment(self) -> dict[str, str]:
+        """What ``project/settings.py`` and ``project/asgi.py`` read, the database apart."""
+        return {
+            "DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings",
+            "BENCH_ENGINE": self.engine,
+            "BENCH_ENTRY": self.entry,
+            "BENCH_CONN_MAX_AGE": str(self.conn_max_age),
+        }
+
+
+OURS = Candidate("ours", "mssql_async", "mssql_async", "mssql_async")
+STOCK = Candidate("stock", "mssql, CONN_MAX_AGE 0")
+
+CANDIDATES = (
+    OURS,
+    Candidate("ours-django-entry", "mssql_async, Django's entry point", "mssql_async"),
+    STOCK,
+    Candidate("stock-persistent", "mssql, CONN_MAX_AGE 600", conn_max_age=600),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A candidate that is being served."""
+
+    candidate: Candidate
+    port: int
+    process_id: int
+
+    def processor_seconds(self) -> float | None:
+        """What its process has used of the processor; ``None`` where nobody says."""
+        try:
+            fields = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        user, system = int(fields[11]), int(fields[12])
+        return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where sites are served: one database, and for all of them the same driver."""
+
+    database: Database
+    driver: Mapping[str, str]
+    """The environment in which stock mssql-django finds the driver."""
+    middleware: bool = False
+
+    def environment(self, candidate: Candidate) -> dict[str, str]:
+        found = {**os.environ, **self.database.environment(), **candidate.environment()}
+        if candidate.engine == "mssql":
+            found |= self.driver
+        if self.middleware:
+            found["BENCH_MIDDLEWARE"] = "1"
+        return found
+
+    def prepare(self) -> None:
+        """Make the table, anew if there is one.
+
+        :raises subprocess.CalledProcessError: it cannot be made; Django has said why.
+        """
+        command = [sys.executable, "-m", PROJECT, "prepare"]
+        subprocess.run(command, env=self.environment(OURS), cwd=ROOT, check=True)
+
+    @contextmanager
+    def serving(self, candidate: Candidate) -> Iterator[Site]:
+        """
+        :raises RuntimeError: it did not start; it has said why.
+        """
+        command = [sys.executable, "-m", PROJECT]
+        with subprocess.Popen(
+            command,
+            env=self.environment(candidate),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                port = process.stdout.readline()
+                if not port:
+                    raise RuntimeError(f"{candidate.name} did not start, see above.")
+                yield Site(candidate, int(port), process.pid)
+            finally:
+                process.terminate()
+                try:
+                    process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+@contextmanager
+def place_for(database: Database, *, middleware: bool = False) -> Iterator[Place]:
+    """Stock mssql-django knows Microsoft's driver by its name only. Where it is not installed
+    under that, a private ``odbcinst.ini`` names the library that this project finds."""
+    driver = find_driver()
+    found = {"BENCH_DRIVER": driver.name}
+    if driver.library is None:
+        yield Place(database, found, middleware)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        registration = f"[{driver.name}]\nDriver={driver.library}\n"
+        Path(folder, "odbcinst.ini").write_text(registration, encoding="utf-8")
+        yield Place(database, {**found, "ODBCSYSINI": folder}, middleware)
