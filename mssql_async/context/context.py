@@ -12,6 +12,7 @@ import enum
 import functools
 import itertools
 import logging
+import threading
 import weakref
 from asyncio import events
 from collections import deque
@@ -23,6 +24,7 @@ from typing import Any
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 
 from .calls import Call
+from .threads import WaitingThread
 from .workers import GRACE, Worker, WorkerPool, current_worker
 
 logger = logging.getLogger("mssql_async.context")
@@ -36,6 +38,7 @@ class ContextKind(enum.Enum):
     TASK = "task"
     BLOCK = "transaction block"
     CONNECTION = "connection of its own"
+    SURROUNDING = "surrounding transaction"
 
 
 _TIED = (ContextKind.BLOCK, ContextKind.CONNECTION)
@@ -55,13 +58,17 @@ class Context:
         self.workers = workers
         self.acquire_timeout = workers.acquire_timeout
         self.parent = parent
-        self.home: Context = self if parent is None else parent.home
-        """Whose worker runs its calls: the outermost block's."""
+        # Not itself: a request should need no collector of cycles to go.
+        self._home = None if parent is None else parent.home
         # Under the workers' lock:
         self.calls: deque[Call] = deque()
         self.inner: Context | None = None
         """The nested block that is open now: until it ends its calls go first."""
         self.ended = False
+        self.closed = False
+        """Of a block: whether it takes no more calls, because it is about to end."""
+        self.cut = False
+        """Of a block: whether those that it has taken are not begun, either."""
         # Those of the home only:
         self.running: Call | None = None
         self.pinned_to: Worker | None = None
@@ -70,6 +77,21 @@ class Context:
         """Whether a call on a worker waits for it (``async_to_sync`` in synchronous code)."""
         self._epoch = workers.epoch
 
+        # What mssql_async.context.chains looks at:
+        self.within = current_context()
+        """The context that it was made in."""
+        task = running_task()
+        self.task = None if task is None else weakref.ref(task)
+        """Who made it."""
+        self.users: weakref.WeakSet[asyncio.Task[Any]] | None = None
+        """Of a home: whose calls have run since it is pinned."""
+        self.thread_above: threading.Thread | None = None
+        """The thread that waits for what is done in it, if there is one (``async_to_sync``)."""
+
+        self.block: Any = None
+        """Of a block: what ends it."""
+        self.thread: WaitingThread | None = None
+        """Of a home: runs its calls in place of a worker."""
         self.adopted: dict[str, Any] = {}
         """Alias -> connection of another thread that its calls use: a test's transaction."""
         self.inline: Callable[[Callable[[], Any]], bool] | None = None
@@ -81,6 +103,11 @@ class Context:
         return f"<Context {self.number} ({self.kind.value}) {state}>"
 
     @property
+    def home(self) -> Context:
+        """Whose worker runs its calls: the outermost block's."""
+        return self if self._home is None else self._home
+
+    @property
     def may_go_on(self) -> bool:
         """Whether its calls need nothing of each other, so that it can do without one."""
         return self.kind not in _TIED and self.inner is None
@@ -88,7 +115,7 @@ class Context:
     @property
     def is_over(self) -> bool:
         """Whether it runs no more calls: it has ended, or its threads are another process's."""
-        return self.ended or self._epoch != self.workers.epoch
+        return self.ended or self.closed or self._epoch != self.workers.epoch
 
     # --- under the workers' lock -------------------------------------------------------------
 
@@ -106,10 +133,17 @@ class Context:
 
     # --- calls -----------------------------------------------------------------------------
 
-    def call(self, run: Callable[[], Any]) -> Future[Any]:
-        """Run a function on a worker of this context, after the calls before it."""
-        call = Call(self, run)
-        if not self.workers.submit(call):
+    def call(self, run: Callable[[], Any], *, expires: bool = True) -> Future[Any]:
+        """Run a function on a worker of this context, after the calls before it.
+
+        :param expires: whether it fails when it has waited for ``acquire_timeout``.
+        """
+        call = Call(self, run, running_task())
+        if self.workers.submit(call):
+            return call.future
+        if self.home.in_line:
+            self._refuse_if_it_waits_for_itself(call)
+        if expires:
             # Weakly: most calls are over long before.
             expire = functools.partial(_expire, weakref.ref(call))
             try:
@@ -119,6 +153,12 @@ class Context:
             else:
                 loop.call_later(self.acquire_timeout, expire)
         return call.future
+
+    def _refuse_if_it_waits_for_itself(self, call: Call) -> None:
+        """Where all workers belong to contexts that wait for this call, none comes."""
+        from .chains import workers_that_wait_for
+
+        self.workers.refuse_if_only(workers_that_wait_for(call), call)
 
     def runs_on(self, worker: Worker | None) -> bool:
         """Whether the call that runs on ``worker`` is one of its home's."""
@@ -156,6 +196,7 @@ class Context:
         What it still holds is given back on its worker. A call that is running goes on: its
         task was cancelled, and then it has been told to stop, or has outlived the context.
         """
+        self.within = None  # or it would keep all those before it
         if not self.workers.end(self):
             return None
         running = self.home.running
@@ -207,12 +248,17 @@ class ContextExecutor(Executor):
             return _run_here(run)
         if context.is_over:
             context = self._after_the_end()
+        return self._submit(context, run)
+
+    def _submit(
+        self, context: Context, run: Callable[[], Any], *, expires: bool = True
+    ) -> Future[Any]:
         worker = current_worker()
         if worker is not None and context.runs_on(worker):
             # A loop of its own (asyncio.run) in synchronous code: its worker is this thread,
             # which would wait for itself.
             return _run_beside_the_loop(run)
-        return context.call(run)
+        return context.call(run, expires=expires)
 
     def _after_the_end(self) -> Context:
         from .errors import TransactionBlockEnded
@@ -224,6 +270,19 @@ class ContextExecutor(Executor):
                 "is over. Await the task inside the block, or start it outside."
             )
         return context.afterlife()
+
+
+class EndExecutor(ContextExecutor):
+    """For the calls that begin and end a block itself, also once that takes no others. They wait
+    for their turn without a limit, except with ``expires``."""
+
+    def __init__(self, context: Context, *, expires: bool) -> None:
+        super().__init__(context)
+        self._expires = expires
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        run = functools.partial(fn, *args, **kwargs)
+        return self._submit(self._context, run, expires=self._expires)
 
 
 def _run_here(run: Callable[[], Any]) -> Future[Any]:
@@ -258,12 +317,13 @@ class ContextScope(ThreadSensitiveContext):
     executor, which gives it a context of its own (design.md, invariant 11).
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context_executor = ContextExecutor(context)
+    def __init__(self, context: Context, executor: ContextExecutor | None = None) -> None:
+        self._context_executor = executor or ContextExecutor(context)
         super().__init__(executor=self._context_executor)
         self.context = context
 
     def enter(self) -> None:
+        self._outer = SyncToAsync.thread_sensitive_context.get(None)
         self.token = SyncToAsync.thread_sensitive_context.set(self)
         SyncToAsync.context_to_thread_executor[self] = self._context_executor
         # A parent async_to_sync has priority in asgiref; inside, calls go to the workers.
@@ -272,14 +332,28 @@ class ContextScope(ThreadSensitiveContext):
             AsyncToSync.executors.current = None
         if self._old_executor is not None or current_worker() is not None:
             self.context.home.beneath_a_worker = _waits_on_a_worker(self._old_executor)
+            self.context.thread_above = getattr(self._old_executor, "_work_thread", None)
 
     def exit(self) -> None:
-        if self.token is not None:
-            SyncToAsync.thread_sensitive_context.reset(self.token)
-            self.token = None
-            if self._old_executor is not None:
-                AsyncToSync.executors.current = self._old_executor
-                self._old_executor = None
+        """Give back what routed calls before. An asynchronous generator may do that in
+        another task than the one that entered, or while a context inside of it is open: then
+        what routes calls there stays."""
+        token, self.token = self.token, None
+        old_executor, self._old_executor = self._old_executor, None
+        if token is None or SyncToAsync.thread_sensitive_context.get(None) is not self:
+            return
+        outer = self._outer
+        if isinstance(outer, ContextScope) and outer.token is None:
+            while isinstance(outer, ContextScope) and outer.token is None:
+                outer = outer._outer  # noqa: SLF001 - it was left before this one
+            SyncToAsync.thread_sensitive_context.set(outer)
+        else:
+            try:
+                SyncToAsync.thread_sensitive_context.reset(token)
+            except ValueError:  # of another task
+                SyncToAsync.thread_sensitive_context.set(outer)
+        if old_executor is not None:
+            AsyncToSync.executors.current = old_executor
 
     async def __aenter__(self) -> ContextScope:
         self.enter()
@@ -301,6 +375,13 @@ def _waits_on_a_worker(executor: Any) -> bool:
         return True
     thread = getattr(executor, "_work_thread", None)
     return thread is None or thread in Worker.threads
+
+
+def running_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs here
+        return None
 
 
 def current_context() -> Context | None:

@@ -8,6 +8,7 @@ coroutines, first in first out.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -17,14 +18,14 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .attendants import ATTENDANTS, Attendants
 from .calls import Call, CallState
-from .errors import WorkerTimeout
+from .errors import WaitsForItself, WorkerTimeout
 
 if TYPE_CHECKING:
     from .context import Context
@@ -212,7 +213,7 @@ class Worker:
         future = call.future
         if not future.set_running_or_notify_cancel():
             future.forget_call()
-            return pool.finished(self, call, at_rest=self._at_rest())
+            return self._finish(call)
         home = context.home
         last = None if self.last_home is None else self.last_home()
         if last is not home:
@@ -231,15 +232,7 @@ class Worker:
         except BaseException as raised:  # it is the caller's, whatever it is
             error = raised
         self._call_is_over(call)
-        at_rest = self._at_rest()
-        if not at_rest and pool.is_abandoned(call):
-            # It outlived its context: what it left goes with it.
-            self._leave(context)
-            at_rest = True
-        following = pool.finished(self, call, at_rest=at_rest)
-        if following is call:  # its context has ended in this very moment
-            self._leave(context)
-            following = pool.finished(self, call, at_rest=True)
+        following = self._finish(call)
         # Only now: whoever awaits it finds the context's worker decided.
         future.forget_call()
         try:
@@ -251,15 +244,40 @@ class Worker:
             del error, result  # a traceback refers to this frame
         return following
 
+    @contextlib.contextmanager
+    def beneath(self, call: Call) -> Iterator[None]:
+        """While the call that it runs waits for asynchronous code, it runs this one."""
+        with self.call_lock:
+            above, self.call = self.call, call
+        try:
+            yield
+        finally:
+            self._call_is_over(call)
+            with self.call_lock:
+                self.call = above
+            if above is not None and above.interrupted:
+                self.interrupt(above)  # meanwhile nobody could
+
+    def _finish(self, call: Call) -> Call | None:
+        """Decide whose worker this is now; returns what it runs next."""
+        following = self._pool.finished(self, call, at_rest=self._at_rest())
+        if following is call:  # nobody comes back for what it left
+            self._leave(call.context)
+            following = self._pool.finished(self, call, at_rest=True)
+        return following
+
     def _call_is_over(self, call: Call) -> None:
         with self.call_lock:
             self.call = None
             stopping = self._stopping
         if stopping is not None:
-            stopping.wait()  # it must hit no statement of the next call
+            self._sit_out(stopping)  # it must hit no statement of the next call
         if call.interrupted:
             for lease in self.leases.alive():
                 lease.resume()
+
+    def _sit_out(self, stopping: threading.Event) -> None:
+        stopping.wait()
 
     def _at_rest(self) -> bool:
         try:
@@ -387,6 +405,13 @@ class WorkerPool:
         home = context.home
         if home.running is not None or home.in_line or not context.has_turn:
             return None
+        if home.thread is not None:
+            call = self._begin(context, None)
+            if home.thread.begin(call):
+                return None
+            call.state = CallState.OVER
+            home.running = None
+            return self._dispatch(home.innermost())
         worker = home.pinned_to
         new = None
         if worker is None:
@@ -403,7 +428,7 @@ class WorkerPool:
         worker.calls.put(self._begin(context, worker))
         return new
 
-    def _begin(self, context: Context, worker: Worker) -> Call:
+    def _begin(self, context: Context, worker: Worker | None) -> Call:
         call = context.calls.popleft()
         call.worker = worker
         call.state = CallState.RUNNING
@@ -412,14 +437,16 @@ class WorkerPool:
 
     def is_abandoned(self, call: Call) -> bool:
         """Whether nobody comes back for what a call leaves on its worker."""
-        return call.given_up or call.context.home.ended
+        home = call.context.home
+        # The block of a task that has outlived its request ends by itself.
+        return call.given_up or (home.ended and home.inner is None)
 
     def finished(self, worker: Worker, call: Call, *, at_rest: bool) -> Call | None:
         """A call is over. Decides whose call the worker runs next; ``None``: it waits. The
         same call: what it left has to be ended first, because nobody will come for it."""
         home = call.context.home
         with self.lock:
-            if not at_rest and self.is_abandoned(call):
+            if not at_rest and (call.given_up or home.ended):
                 return call
             call.state = CallState.OVER
             if worker in self._quarantined:
@@ -430,6 +457,12 @@ class WorkerPool:
             home.running = None
             keeps = not at_rest or (self.keep and not home.ended)
             self._pin(home, worker if keeps else None)
+            if not at_rest and call.task is not None:
+                if home.users is None:
+                    home.users = weakref.WeakSet()
+                home.users.add(call.task)
+            elif home.users is not None:
+                home.users = None
             context = home.innermost()
             if keeps:
                 return self._begin(context, worker) if context.has_turn else None
@@ -441,6 +474,40 @@ class WorkerPool:
                 else:
                     self._waiting.append(home)
             return self._next_for(worker)
+
+    def finished_above(self, call: Call) -> Call | None:
+        """The same for a call on a thread that waits."""
+        home = call.context.home
+        with self.lock:
+            call.state = CallState.OVER
+            home.running = None
+            context = home.innermost()
+            return self._begin(context, None) if context.has_turn else None
+
+    def close(self, context: Context, *, cut: bool) -> tuple[list[Context], list[Call]]:
+        """A block is about to end: it takes no more calls. With ``cut`` none is begun any
+        more, and the nested blocks that are open end with it.
+
+        Returns those, the innermost first, and the calls that will not be run.
+        """
+        nested: list[Context] = []
+        dropped: list[Call] = []
+        with self.lock:
+            context.closed = True
+            if cut:
+                inner = context.inner
+                while inner is not None:
+                    inner.closed = inner.cut = True
+                    nested.insert(0, inner)
+                    inner.inner, inner = None, inner.inner
+                context.inner = None
+                context.cut = True
+                for each in (*nested, context):
+                    dropped.extend(each.calls)
+                    each.calls.clear()
+                for call in dropped:
+                    call.state = CallState.OVER
+        return nested, dropped
 
     def _next_for(self, worker: Worker) -> Call | None:
         """What a worker that belongs to nobody does next."""
@@ -490,18 +557,34 @@ class WorkerPool:
     def expire(self, call: Call) -> None:
         """Its time to wait for a worker is over."""
         with self.lock:
-            if call.state is not CallState.QUEUED:
+            if not self._withdraw(call):
                 return
-            context = call.context
-            try:
-                context.calls.remove(call)
-            except ValueError:
+            error = WorkerTimeout(self._timeout_message(call))
+        _fail(call, error)
+
+    def refuse_if_only(self, waiting: set[Worker], call: Call) -> None:
+        """Of all workers only those could come that wait for ``call`` themselves."""
+        with self.lock:
+            if len(waiting) < self._count or not self._withdraw(call):
                 return
-            call.state = CallState.OVER
-            message = self._timeout_message(call)
-        if call.future.set_running_or_notify_cancel():
-            call.future.set_exception(WorkerTimeout(message))
-        call.future.forget_call()
+            error = WaitsForItself(
+                f"A call of {call.context!r} would wait for a worker for ever: all {self._count} "
+                f"(max_workers {self.max_workers}) belong to contexts that wait for it. End the "
+                "transaction or close the cursor before, work in the context that has it, or "
+                "raise OPTIONS['pool']['max_workers']."
+            )
+        _fail(call, error)
+
+    def _withdraw(self, call: Call) -> bool:
+        """Take a call back that waits. False: it does not wait any more."""
+        if call.state is not CallState.QUEUED:
+            return False
+        try:
+            call.context.calls.remove(call)
+        except ValueError:
+            return False
+        call.state = CallState.OVER
+        return True
 
     def _timeout_message(self, call: Call) -> str:
         waited = time.monotonic() - call.queued_at
@@ -590,6 +673,12 @@ class WorkerPool:
         with self.lock:
             context.ended = True
             return context.home.pinned_to is not None or context.home.running is not None
+
+
+def _fail(call: Call, error: Exception) -> None:
+    if call.future.set_running_or_notify_cancel():
+        call.future.set_exception(error)
+    call.future.forget_call()
 
 
 def _start_empty_after_fork() -> None:

@@ -13,9 +13,7 @@ from django.db import OperationalError, connection, transaction
 
 from mssql_async.context import ContextKind, ContextScope, new_context
 from mssql_async.context import workers as workers_module
-from mssql_async.context.workers import Worker
 from mssql_async.devserver.faults import Sessions
-from mssql_async.session.interruption import Guard
 
 from .project import Project, ask, do, until
 
@@ -109,7 +107,7 @@ class TestAStatementThatRuns:
             for _ in range(3):
                 try:
                     do(LONG)
-                except OperationalError as error:  # noqa: PERF203
+                except OperationalError as error:
                     raised.append(error)
                 except Exception as error:
                     raised.append(error)
