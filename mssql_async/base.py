@@ -6,6 +6,7 @@ copied; what changes is where connections come from and what they cost.
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
 from .checks import check_databases  # noqa: E402
+from .context.chains import held_in_vain  # noqa: E402
 from .context.left import Left  # noqa: E402
 from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
@@ -91,6 +93,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         # So that the dialect reads no result to its end before it gives the first row: the
         # lease does what MARS would be needed for.
         self.supports_mars = True
+        self.readers: weakref.WeakSet[Any] | None = None
+        """Asynchronous cursors with rows that were not read yet, which only this thread can."""
 
     # --- where connections come from -----------------------------------------------------
 
@@ -243,12 +247,19 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         return (
             not self.in_atomic_block
             and not self.execute_wrappers
+            and not self.readers
             and (
                 lease is None
                 or (lease.state is LeaseState.FREE and self.autocommit == lease.autocommit)
             )
             and (lease is None or self.autocommit == self.settings_dict["AUTOCOMMIT"])
         )
+
+    def note_reader(self, cursor: object) -> None:
+        """An asynchronous cursor has rows left to read here."""
+        if self.readers is None:
+            self.readers = weakref.WeakSet()
+        self.readers.add(cursor)
 
     def begin_context(self) -> None:
         """The calls of another context begin on this thread. Cursors that the last one kept
@@ -261,6 +272,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """The context is over: give back what it still holds, and say what that was."""
         lease = self.connection
         left = None if lease is None else self._left(lease)
+        self.readers = None
         if lease is not None:
             lease.close()
         if self.in_atomic_block or self.execute_wrappers or not self.autocommit:
@@ -326,7 +338,7 @@ class _DjangosErrors:
         worker = current_worker()
         waited = 0.0 if worker is None else worker.take_waited()
         try:
-            return self._source.acquire(profile, wait=wait, waited=waited)
+            return self._source.acquire(profile, wait=wait, waited=waited, held=held_in_vain)
         except PoolError as error:
             raise from_pool(error) from error
 

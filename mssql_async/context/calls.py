@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import time
 from collections.abc import Callable
@@ -55,12 +56,17 @@ class Call:
         "queued_at",
         "run",
         "state",
+        "task",
         "worker",
     )
 
-    def __init__(self, context: Context, run: Callable[[], Any]) -> None:
+    def __init__(
+        self, context: Context, run: Callable[[], Any], task: asyncio.Task[Any] | None = None
+    ) -> None:
         self.context = context
         self.run = run
+        self.task = task
+        """Who awaits it, where that is known."""
         self.queued_at = time.monotonic()
         self.state = CallState.QUEUED
         self.worker: Worker | None = None

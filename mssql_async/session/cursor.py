@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +32,11 @@ _CATALOG_FUNCTIONS = frozenset(
         "tables",
     }
 )
+
+
+_NAME = r"(?:[\w@#$]+|\[(?:[^\]]|\]\])+\])"
+#: The name of a procedure: of up to four parts, of which those in the middle may be left out.
+_PROCEDURE = re.compile(rf"{_NAME}(?:\.{{1,3}}{_NAME}){{0,3}}")
 
 
 class _DriverSetting:
@@ -101,6 +107,21 @@ class LeasedCursor:
             rows = (plain_rows([row])[0] for row in params)
         self._result = lease.run_many(sql, rows, self._settings)
 
+    def callproc(self, procname: str, params: Any = ()) -> list[Any]:
+        """Execute a stored procedure. Returns the parameters: the driver gives back no output
+        parameters. What it selects is fetched as after any execution.
+
+        :raises pyodbc.ProgrammingError: that is no name of a procedure.
+        """
+        if not _PROCEDURE.fullmatch(procname):
+            raise pyodbc.ProgrammingError(
+                "42000", f"{procname!r} is no name of a procedure: [schema.]name, in brackets "
+                "where it has other characters than letters, digits and _@#$.",
+            )  # fmt: skip
+        values = list(params)
+        self.execute(f"EXEC {procname} {', '.join('?' * len(values))}", values)
+        return values
+
     def _end_result(self) -> None:
         result, self._result = self._result, None
         if result is not None and result.raw is not None:
@@ -156,6 +177,12 @@ class LeasedCursor:
         else:
             messages = [] if result.raw is None else result.raw.messages
         return messages
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything that its execution gave was fetched; also without one."""
+        result = self._result
+        return result is None or result.is_read
 
     def fetchone(self) -> Any:
         lease = self._lease

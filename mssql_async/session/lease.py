@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pyodbc
@@ -746,6 +746,22 @@ def _roll_back(raw: Any) -> None:
     finally:
         cursor.close()
     raw.autocommit = True
+
+
+def connections_of(owners: Collection[object]) -> set[PooledConnection]:
+    """What the leases of these owners hold. Meant for owners that wait, whatever they wait for:
+    what others hold changes meanwhile."""
+    return {
+        connection for lease in _all_live() if lease.owner in owners for connection in lease.held
+    }
+
+
+def _all_live() -> list[LeasedConnection]:
+    while True:
+        try:
+            return list(_live)
+        except RuntimeError:  # another thread made one meanwhile
+            continue
 
 
 def _abandon(source: Lender, held: set[PooledConnection]) -> None:

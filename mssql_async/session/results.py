@@ -106,6 +106,16 @@ class Result:
         """Whether the driver still has rows, as opposed to the word that there are none."""
         return self.raw is not None and self.raw.description is not None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing is left of it, neither with the driver nor in memory."""
+        shown = self.shown
+        return (
+            self.raw is None
+            and not self._following
+            and (shown is None or not (shown.rows or shown.error))
+        )
+
     def next_in_memory(self) -> bool:
         """As the driver's ``nextset``, where :attr:`shown` is set."""
         if self._following:
