@@ -69,6 +69,10 @@ class Project:
         return found
 
     @property
+    def pool_count(self) -> int:
+        return len(pool_statistics())
+
+    @property
     def running(self) -> list[str]:
         """What the server's sessions do, those that do nothing left out."""
         return [info.state for info in self.server.sessions() if info.state != "ready"]

@@ -480,14 +480,12 @@ class TestUnderStress:
             except BaseException as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=loop, args=(n,)) for n in range(4)]
+        threads = [threading.Thread(target=loop, args=(n,), daemon=True) for n in range(4)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join(60)
+        assert until(lambda: bool(errors) or not any(thread.is_alive() for thread in threads))
         if errors:
             raise errors[0]
-        assert not any(thread.is_alive() for thread in threads)
         return counts
 
     async def contexts(
