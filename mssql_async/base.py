@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .driver import DRIVER_18, Driver, find_driver, require_pyodbc
@@ -25,8 +26,10 @@ from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 
 from .checks import check_databases  # noqa: E402
+from .commithooks import CommitHook, open_block, register_in  # noqa: E402
 from .context.chains import held_in_vain  # noqa: E402
 from .context.left import Left  # noqa: E402
+from .context.traces import traces  # noqa: E402
 from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import from_pool  # noqa: E402
@@ -41,8 +44,8 @@ from .pool import (  # noqa: E402
     Profile,
     odbc,
 )
-from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.lenders import ConnectionSource  # noqa: E402
+from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402
@@ -311,7 +314,30 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             # and the block would commit its second half only.
             self.needs_rollback = True
 
+    def create_cursor(self, name: str | None = None) -> Any:
+        if traces() and not self.in_atomic_block:
+            return _TracedCursor(self.connection.cursor(), self)
+        return super().create_cursor(name)
+
+    # --- functions that wait for a commit ----------------------------------------------------
+
+    def on_commit(self, func: Callable[[], Any], robust: bool = False) -> None:
+        """Also for functions that are asynchronous, or return something awaitable. Called in
+        a block of :func:`mssql_async.transaction.async_atomic` it needs no ``sync_to_async``."""
+        if callable(func) and not isinstance(func, CommitHook):
+            func = CommitHook(func)
+        block = open_block()
+        if block is not None and isinstance(func, CommitHook):
+            register_in(block, self.alias, func, robust)
+        else:
+            super().on_commit(func, robust)
+
     # --- transactions: without the dialect's questions about @@TRANCOUNT -----------------
+
+    def _commit(self) -> None:
+        super()._commit()
+        for trace in traces():
+            trace.committed(self.alias)
 
     def _set_autocommit(self, autocommit: bool) -> None:
         with self.wrap_database_errors:
@@ -324,6 +350,25 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def _savepoint_rollback(self, sid: str) -> None:
         with self.cursor() as cursor:
             cursor.execute(self.ops.savepoint_rollback_sql(sid))
+
+
+class _TracedCursor(mssql.CursorWrapper):  # type: ignore[misc]
+    """Tells of what is executed outside of a transaction."""
+
+    def execute(self, sql: str, params: Any = None) -> Any:
+        result = super().execute(sql, params)
+        self._tell(sql)
+        return result
+
+    def executemany(self, sql: str, params_list: Any = ()) -> Any:
+        result = super().executemany(sql, params_list)
+        self._tell(sql)
+        return result
+
+    def _tell(self, sql: str) -> None:
+        if self.connection.autocommit:
+            for trace in traces():
+                trace.executed_alone(self.connection.alias, sql)
 
 
 class _DjangosErrors:

@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import InterfaceError, OperationalError
 
 from . import pool
-from .pool import tokens
+from .pool import odbc, tokens
 
 
 class PoolTimeout(OperationalError):
@@ -50,6 +50,15 @@ _OURS: tuple[tuple[type[pool.PoolError], type[OperationalError] | type[Interface
     (tokens.TokenExpired, TokenExpired),
     (tokens.TokenError, TokenError),
 )
+
+
+def error_number(error: BaseException) -> int | None:
+    """SQL Server's number of a database error, such as 1205 for a deadlock victim, whether it is
+    Django's or the driver's. ``None``: the server did not write it."""
+    for diagnostic in odbc.diagnostics(error):
+        if diagnostic.from_server and diagnostic.number:
+            return diagnostic.number
+    return None
 
 
 def from_pool(error: pool.PoolError) -> OperationalError | InterfaceError:

@@ -342,7 +342,7 @@ class ContextScope(ThreadSensitiveContext):
         old_executor, self._old_executor = self._old_executor, None
         if token is None or SyncToAsync.thread_sensitive_context.get(None) is not self:
             return
-        outer = self._outer
+        outer: Any = self._outer  # asgiref takes None for none
         if isinstance(outer, ContextScope) and outer.token is None:
             while isinstance(outer, ContextScope) and outer.token is None:
                 outer = outer._outer  # noqa: SLF001 - it was left before this one

@@ -1,0 +1,91 @@
+"""``transaction.on_commit`` for asynchronous callables, and from asynchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db import connections
+
+from .context import Context, ContextKind, current_context
+from .context.context import ContextExecutor
+
+logger = logging.getLogger("mssql_async.context")
+
+
+class CommitHook:
+    """Calls a function, and sees what is awaitable of its result through to the end.
+
+    Equal to the function, so that whoever looks for that in ``run_on_commit`` finds it.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        # Django 5.2 asks for it when a robust one fails; a functools.partial has none.
+        self.__qualname__: str = getattr(function, "__qualname__", repr(function))
+
+    def __call__(self) -> None:
+        result = self._function()
+        if inspect.isawaitable(result):
+            _see_through(result)
+
+    def __repr__(self) -> str:
+        return f"<CommitHook {self.__qualname__}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, CommitHook):
+            return bool(self._function == other._function)
+        return bool(self._function == other)
+
+    def __hash__(self) -> int:
+        return hash(self._function)
+
+
+def _see_through(awaitable: Awaitable[Any]) -> None:
+    """In the caller's event loop where there is one, while this thread runs the database calls;
+    an exception is passed on."""
+
+    async def wait() -> None:
+        await awaitable
+
+    try:
+        async_to_sync(wait)()
+    except BaseException:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()  # where it could not even be begun: Python need not complain
+        raise
+
+
+def open_block() -> Context | None:
+    """The transaction block that asynchronous code is in; ``None`` in synchronous code."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    context = current_context()
+    if context is None or context.kind is not ContextKind.BLOCK or context.is_over:
+        return None
+    return context
+
+
+def register_in(block: Context, alias: str, hook: CommitHook, robust: bool) -> None:
+    """Register a hook where the block's transaction is, after the calls that its tasks have made
+    and before those that they will make. Returns at once."""
+
+    def register() -> None:
+        connections[alias].on_commit(hook, robust)
+
+    ContextExecutor(block).submit(register).add_done_callback(functools.partial(_report, hook))
+
+
+def _report(hook: CommitHook, registered: Future[None]) -> None:
+    error = None if registered.cancelled() else registered.exception()
+    if error is not None:
+        logger.error("%r could not be registered, or failed.", hook, exc_info=error)
