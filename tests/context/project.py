@@ -69,6 +69,10 @@ class Project:
         return found
 
     @property
+    def in_use(self) -> int:
+        return sum(pool.in_use for pool in pool_statistics())
+
+    @property
     def pool_count(self) -> int:
         return len(pool_statistics())
 
@@ -84,7 +88,7 @@ class Project:
     def holds_nothing(self) -> bool:
         w: WorkerStatistics = self.workers.statistics()
         return (
-            all(pool.in_use == 0 for pool in pool_statistics())
+            self.in_use == 0
             and (w.pinned, w.waiting, w.quarantined) == (0, 0, 0)
             and w.idle == w.workers
         )
