@@ -58,7 +58,7 @@ class LeasedCursor:
     """A cursor that takes part in its context's lease from an execution until its rows are
     read to the end or it is closed."""
 
-    __slots__ = ("__weakref__", "_lease", "_result", "_settings", "arraysize")
+    __slots__ = ("__weakref__", "_closed", "_lease", "_result", "_settings", "arraysize")
 
     fast_executemany = _DriverSetting()
     noscan = _DriverSetting()
@@ -66,6 +66,7 @@ class LeasedCursor:
 
     def __init__(self, lease: LeasedConnection) -> None:
         self._lease = lease
+        self._closed = False
         self._result: Result | None = None
         self._settings: dict[str, Any] | None = None
         self.arraysize = 1
@@ -87,6 +88,8 @@ class LeasedCursor:
         lease = self._lease
         if lease.identify() != lease.owner:
             lease.refuse_others()
+        if self._closed:
+            _is_closed()
         if self._result is not None:
             self._end_result()
         values: Any = params
@@ -99,6 +102,8 @@ class LeasedCursor:
         lease = self._lease
         if lease.identify() != lease.owner:
             lease.refuse_others()
+        if self._closed:
+            _is_closed()
         if self._result is not None:
             self._end_result()
         if isinstance(params, list | tuple):
@@ -292,12 +297,13 @@ class LeasedCursor:
     # --- closing ---------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close it; closing twice is no error. In autocommit the lease may end with it.
+        """Close it for good; closing twice is no error. In autocommit the lease may end with it.
 
         From another context (a generator that the collector closes, for instance) it is left
         to the owner, because the connection may be at work.
         """
         result, self._result = self._result, None
+        self._closed = True
         lease = self._lease
         if lease.identify() != lease.owner and not lease.may_be_shared():
             if result is not None and result.raw is not None:
@@ -322,6 +328,8 @@ class LeasedCursor:
         lease = self._lease
         if lease.identify() != lease.owner:
             lease.refuse_others()
+        if self._closed:
+            _is_closed()
         if self._result is not None:
             self._end_result()
         self._result = lease.run_catalog(name, args, kwargs, self._settings)
@@ -332,3 +340,7 @@ def _nothing_executed() -> NoReturn:
     raise pyodbc.ProgrammingError(
         SEQUENCE_ERROR, "This cursor has no result: it has executed nothing, or was closed."
     )
+
+
+def _is_closed() -> NoReturn:
+    raise pyodbc.ProgrammingError(SEQUENCE_ERROR, "This cursor is closed: it executes nothing.")

@@ -469,6 +469,8 @@ class LeasedConnection:
                 raw.setinputsizes(sizes)
             if values:
                 raw.execute(sql, values)
+                if statement is not None:
+                    statement.is_prepared = True
             else:
                 raw.execute(sql)
         except BaseException as error:
@@ -487,7 +489,7 @@ class LeasedConnection:
             self._note(hold, error)
         result.let_go()
         if isinstance(error, pyodbc.Error):
-            hold.statements.failed(error)
+            hold.statements.failed(error, result.statement)
         self.release_unless_pinned()
         if isinstance(error, pyodbc.Error):
             raised = as_raised(error)

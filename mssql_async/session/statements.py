@@ -42,7 +42,7 @@ if _set_attribute is not None:
 class Statement:
     """A cursor of the driver's that is kept."""
 
-    __slots__ = ("cursor", "handle", "passing", "sql", "timeout")
+    __slots__ = ("cursor", "handle", "is_prepared", "passing", "sql", "timeout")
 
     def __init__(self, cursor: Any, sql: str | None, timeout: int, passing: bool = False) -> None:
         self.cursor = cursor
@@ -56,6 +56,8 @@ class Statement:
         """Seconds; the driver takes it from the connection when a cursor is made."""
         self.passing = passing
         """Not kept for its text: the session is about to be reset."""
+        self.is_prepared = False
+        """Whether the driver names a handle of the server's with its next execution."""
 
     def end_results(self) -> bool:
         """Give up what was not read, and stay prepared. No message where everything has
@@ -157,11 +159,29 @@ class KeptStatements:
             self._parked.append(self._passing.cursor)
             self._passing = None
 
-    def failed(self, error: pyodbc.Error) -> None:
+    def failed(self, error: pyodbc.Error, statement: Statement | None = None) -> None:
         """An execution failed, and its statement was put back. Where the server did not know
-        the handle it knows none of them, whatever became of its session."""
+        the handle it knows none of them, whatever became of its session.
+
+        A text that does not compile gets no handle, and the server may have let go of the one
+        that came with it, which the driver would go on naming: that statement is parked."""
         if _HANDLE_UNKNOWN in odbc.error_numbers(error):
             self.session_was_reset()
+        elif (
+            statement is not None
+            and statement.is_prepared
+            and isinstance(error, pyodbc.ProgrammingError)
+        ):
+            self._park_statement(statement)
+
+    def _park_statement(self, statement: Statement) -> None:
+        if self._passing is statement:
+            self._passing = None
+        elif statement.sql is not None and self._kept.get(statement.sql) is statement:
+            del self._kept[statement.sql]
+        else:
+            return  # it was not kept
+        self._parked.append(statement.cursor)
 
 
 def discard(statement: Statement) -> None:

@@ -161,6 +161,37 @@ class TestBudget:
         assert len(kept_statements(wrapper)) == 3
 
 
+class TestTextsThatDoNotCompile:
+    def test_leave_the_statement_whose_place_they_took_usable(
+        self, default: DatabaseWrapper
+    ) -> None:
+        """Found by Django's own suite: the server had let go of the old handle, and the driver
+        named it with the next text."""
+        kept_statements(default)._capacity = 1
+        assert ask(default, "SELECT 1 + %s", [1]) == (2,)
+        with pytest.raises(ProgrammingError, match="102"):
+            ask(default, "SELECT < %s", [1])
+        assert ask(default, "SELECT 2 + %s", [1]) == (3,)
+
+    def test_the_handle_would_be_unknown(
+        self, default: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The positive control."""
+        kept_statements(default)._capacity = 1
+        monkeypatch.setattr(KeptStatements, "_park_statement", lambda _kept, _statement: None)
+        ask(default, "SELECT 1 + %s", [1])
+        with pytest.raises(ProgrammingError, match="102"):
+            ask(default, "SELECT < %s", [1])
+        with pytest.raises(ProgrammingError, match="8179"):
+            ask(default, "SELECT 2 + %s", [1])
+
+    def test_cost_no_cursor_where_nothing_was_prepared(self, default: DatabaseWrapper) -> None:
+        for _ in range(3):
+            with pytest.raises(ProgrammingError, match="102"):
+                ask(default, "SELECT < %s", [1])
+        assert parked(default) == 0
+
+
 class TestReset:
     def test_after_a_reset_statements_are_prepared_anew_and_the_old_ones_left_alone(
         self, server: DevServer, default: DatabaseWrapper

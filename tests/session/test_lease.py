@@ -477,6 +477,20 @@ class TestTheEnd:
         gc.collect()
         assert lender.abandoned == []
 
+    def test_a_closed_cursor_executes_nothing(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        cursor = lease.execute("SELECT 1")
+        cursor.close()
+        for again in (
+            lambda: cursor.execute("SELECT 1"),
+            lambda: cursor.executemany("SELECT ?", [(1,)]),
+            cursor.tables,
+        ):
+            with pytest.raises(pyodbc.ProgrammingError, match="This cursor is closed"):
+                again()
+        assert lender.lent == []
+
     def test_after_it_cursors_say_so(self, lender: StubLender, lease: LeasedConnection) -> None:
         read, unread = lease.execute("SELECT rows"), lease.execute("SELECT rows")
         read.fetchall()

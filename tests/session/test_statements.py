@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyodbc
 import pytest
 
 from mssql_async.session.statements import PARKED_LIMIT, KeptStatements, Statement
@@ -107,3 +108,21 @@ class TestReset:
             assert not kept.worn_out, number
         kept.park(StubCursor(raw))
         assert kept.worn_out
+
+
+class TestFailing:
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_a_prepared_one_whose_text_did_not_compile_is_put_aside(
+        self, kept: KeptStatements, keep: bool
+    ) -> None:
+        statement = use(kept, "a", keep=keep)
+        statement.is_prepared = True
+        kept.failed(pyodbc.ProgrammingError("42000", "no such thing"), statement)
+        assert use(kept, "a", keep=keep) is not statement
+        assert not statement.cursor.closed
+
+    def test_one_that_failed_otherwise_stays(self, kept: KeptStatements) -> None:
+        statement = use(kept, "a")
+        statement.is_prepared = True
+        kept.failed(pyodbc.IntegrityError("23000", "there is one already"), statement)
+        assert use(kept, "a") is statement
