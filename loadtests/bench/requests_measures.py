@@ -141,12 +141,18 @@ def throughput(
     seconds: float,
     warm_up: float,
 ) -> list[Throughput]:
-    """Every kind of request at every number of clients, in rounds in which sites take turns."""
+    """Every kind of request at every number of clients, in rounds in which sites take turns.
+
+    :raises RequestsFailed: a site cannot serve such a request at all.
+    """
     clients = tuple(clients)
     found = []
     for work in works:
         for number in clients:
             turns: dict[str, list[Turn]] = {site.candidate.name: [] for site in sites}
+            for site in sites:  # so that its threads and connections are there
+                first = Order(site.port, work.path, number, requests=2 * number)
+                _all_served(site, work, load(first))
             for _ in range(rounds):
                 for site in sites:
                     order = Order(site.port, work.path, number, seconds, warm_up)
