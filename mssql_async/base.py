@@ -6,6 +6,7 @@ copied; what changes is where connections come from and what they cost.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +19,7 @@ require_pyodbc()
 import pyodbc  # noqa: E402 - only now is it known to load
 from django.conf import settings  # noqa: E402
 from django.core import checks  # noqa: E402
-from django.db import connections  # noqa: E402
+from django.db import DatabaseError, connections  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
 from django.utils.functional import cached_property  # noqa: E402
@@ -32,7 +33,7 @@ from .context.left import Left  # noqa: E402
 from .context.traces import traces  # noqa: E402
 from .context.workers import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
-from .errors import from_pool  # noqa: E402
+from .errors import PoolTimeout, from_pool  # noqa: E402
 from .features import DatabaseFeatures  # noqa: E402
 from .operations import DatabaseOperations  # noqa: E402
 from .options import backend_options  # noqa: E402
@@ -70,6 +71,8 @@ _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
 #: Alias -> what receivers of ``connection_created`` have set there before.
 _proven_settings: defaultdict[str, ProvenSettings] = defaultdict(ProvenSettings)
 
+_wrappers: weakref.WeakSet[DatabaseWrapper] = weakref.WeakSet()
+
 #: Driver or data source of the settings -> whether it is one of Microsoft's.
 _microsofts_drivers: dict[str | None, bool] = {}
 
@@ -89,6 +92,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = "default") -> None:
         super().__init__(settings_dict, alias)
+        _wrappers.add(self)
         self._options = backend_options(settings_dict, alias)
         # Statements are compiled before a connection is taken, and bulk_create decides before.
         self.features.can_return_rows_from_bulk_insert = self._options.return_rows_bulk_insert
@@ -118,6 +122,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             may_be_shared=lambda: self.allow_thread_sharing,
             proven=proven,
         )
+        # Django's own check goes by the thread that made the wrapper, not the one that connects.
+        lease.owner = self._thread_ident
         worker = current_worker()
         if worker is not None:
             worker.leases.add(lease)  # what a cancellation of its calls stops
@@ -223,22 +229,31 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             if not was_connected:
                 self.close()
 
-    def ensure_connection(self) -> None:
+    def forget_the_parents(self) -> None:
+        """In a forked child: the connection is the parent's. Forget it, with its transaction."""
         if self.connection is not None and self.connection.state is LeaseState.INHERITED:
-            # Forked: that connection is the parent's. Forget it, with its transaction.
             self.connection = None
             self.in_atomic_block = False
             self.closed_in_transaction = False
-        super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
         """The request is over (or a new one begins): give the connection back.
 
-        Django calls this around every request. Contexts never own persistent connections,
-        so there is nothing to weigh, except for a transaction that is still going on, as in
-        tests.
+        Django calls this around every request. Contexts never own persistent connections: with
+        ``CONN_MAX_AGE`` only the empty lease stays, so that receivers of ``connection_created``
+        are called no more often than they would be. A transaction that is still going on, as
+        in tests, is left alone.
         """
-        if not self.in_atomic_block:
+        if self.in_atomic_block:
+            return
+        lease = self.connection
+        if (
+            lease is not None
+            and lease.state is LeaseState.FREE
+            and self.settings_dict["CONN_MAX_AGE"] != 0
+        ):
+            super().close_if_unusable_or_obsolete()
+        else:
             self.close()
 
     # --- contexts on a worker (mssql_async.context.surroundings) -----------------------------
@@ -300,10 +315,21 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         return Left("session state (SET, a temporary table, a lock, ...)", False, held)
 
     def is_usable(self) -> bool:
+        """Whether the next statement would find a working connection.
+
+        :raises PoolTimeout: all are in use, so nobody can tell.
+        """
+        lease = self.connection
         try:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-        except pyodbc.Error:
+            if lease.state is LeaseState.FREE:
+                lease.acquire()  # the pool proves what it lends
+                lease.release_unless_pinned()
+            else:
+                with lease.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+        except PoolTimeout:
+            raise
+        except (pyodbc.Error, DatabaseError):
             return False
         return True
 
@@ -398,6 +424,15 @@ class _DjangosErrors:
 
     def forsake(self, connection: PooledConnection) -> None:
         self._source.forsake(connection)
+
+
+def _forget_the_parents() -> None:
+    for wrapper in list(_wrappers):
+        wrapper.forget_the_parents()
+
+
+if hasattr(os, "register_at_fork"):  # after that of the leases, which knows them
+    os.register_at_fork(after_in_child=_forget_the_parents)
 
 
 def _make_connector(parameters: ConnectParameters) -> OdbcConnector:

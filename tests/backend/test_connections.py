@@ -77,8 +77,12 @@ class TestPooling:
         pool = {"max_size": 1, "acquire_timeout": 0.05}
         holder = wrapper_for(server, OPTIONS={"pool": pool})
         holder.ensure_connection()
-        with pytest.raises(PoolTimeout, match=r"size 1 of 1, in use 1, idle 0"):
-            ask(wrapper_for(server, OPTIONS={"pool": pool}), "SELECT 1")
+        with ThreadPoolExecutor(1) as another:
+            asking = another.submit(
+                lambda: ask(wrapper_for(server, OPTIONS={"pool": pool}), "SELECT 1")
+            )
+            with pytest.raises(PoolTimeout, match=r"size 1 of 1, in use 1, idle 0"):
+                asking.result()
         holder.close()
 
     def test_a_wrapper_that_is_collected_gives_its_place_back(self, server: DevServer) -> None:
@@ -225,6 +229,37 @@ class TestLeases:
         wrapper.close_if_unusable_or_obsolete()  # what Django calls when a request ends
         assert [pool for pool in pool_statistics() if pool.in_use] == []
 
+    def test_with_a_maximum_age_the_lease_outlives_the_request_and_holds_nothing(
+        self, server: DevServer
+    ) -> None:
+        wrapper = wrapper_for(server, CONN_MAX_AGE=60, CONN_HEALTH_CHECKS=True)
+
+        def request() -> LeasedConnection:
+            ask(wrapper, "SELECT 1")
+            wrapper.close_if_unusable_or_obsolete()
+            return wrapper.connection
+
+        first = request()
+        assert first.state is LeaseState.FREE
+        again: list[LeasedConnection] = []
+        assert messages_of(server, lambda: again.append(request())) == {"batch": 1}
+        assert again == [first]
+
+    def test_but_not_one_that_still_holds_something(self, server: DevServer) -> None:
+        wrapper = wrapper_for(server, CONN_MAX_AGE=None)
+        do(wrapper, "CREATE TABLE #t (id int)")
+        wrapper.close_if_unusable_or_obsolete()
+        assert wrapper.connection is None
+
+    def test_it_is_usable_where_the_pool_can_lend_and_no_longer(self, server: DevServer) -> None:
+        wrapper = wrapper_for(server, OPTIONS={"connection_timeout": 1})
+        ask(wrapper, "SELECT 1")
+        server.kill()
+        assert wrapper.is_usable()
+        server.kill()
+        server.close()
+        assert not wrapper.is_usable()
+
     def test_a_lease_may_be_held_to_the_contexts_end_on_request(self, server: DevServer) -> None:
         whole = wrapper_for(server, OPTIONS={"pool": {"lease": "context"}})
         ask(whole, "SELECT 1")
@@ -294,6 +329,16 @@ class TestOwner:
             wrapper.dec_thread_sharing()
             assert isinstance(self.in_another_thread(cursor.fetchone), ProgrammingError)
             assert cursor.fetchone() == (2,)
+
+    def test_one_that_was_shared_stays_its_own_threads_whoever_connected_it(
+        self, wrapper: DatabaseWrapper
+    ) -> None:
+        wrapper.inc_thread_sharing()
+        other = threading.Thread(target=ask, args=(wrapper, "SELECT 1"))
+        other.start()
+        other.join()
+        wrapper.dec_thread_sharing()
+        assert ask(wrapper, "SELECT 2") == (2,)
 
 
 #: SQL that changes a session -> SQL that shows it.
