@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import InterfaceError, OperationalError
 
 from . import pool
-from .pool import odbc, tokens
+from .pool import tokens
 
 
 class PoolTimeout(OperationalError):
@@ -55,6 +55,8 @@ _OURS: tuple[tuple[type[pool.PoolError], type[OperationalError] | type[Interface
 def error_number(error: BaseException) -> int | None:
     """SQL Server's number of a database error, such as 1205 for a deadlock victim, whether it is
     Django's or the driver's. ``None``: the server did not write it."""
+    from .pool import odbc  # it needs pyodbc, whose absence is to be explained by these
+
     for diagnostic in odbc.diagnostics(error):
         if diagnostic.from_server and diagnostic.number:
             return diagnostic.number

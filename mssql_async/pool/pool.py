@@ -252,11 +252,11 @@ class Pool(Upkeep):
             and all(connection in mine for connection in self._in_use)
         ):
             self._counters.refused += 1
-            places = sorted({origin.place(c.origin) for c in self._in_use})
+            places = sorted({_holder_of(connection) for connection in self._in_use})
             raise WaitsForItself(
                 f"Every connection of the pool {self.name!r} is held by the context that asks "
                 "for another one, or by those that wait for it, so none can ever come back "
-                f"({self._numbers()}; acquired at {', '.join(places[:3])}). End the transaction or "
+                f"({self._numbers()}; {'; '.join(places[:3])}). End the transaction or "
                 "close the cursor before, work on the connection that is held, or raise "
                 "OPTIONS['pool']['max_size']."
             )
