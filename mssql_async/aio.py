@@ -227,11 +227,11 @@ class AsyncCursor:
     async def _run(self, method: str, *args: Any) -> Any:
         if self._closed:
             raise InterfaceError("This cursor is closed.")
-        self._ahead.clear()
-        self._where, before = contextvars.copy_context(), self._home
-        self._home = _home()
-        if self._holds and before is not self._home:
+        home = _home()
+        if self._holds and home is not self._home:
             raise _rows_are_elsewhere()
+        self._ahead.clear()
+        self._home, self._where = home, contextvars.copy_context()
         return await self._visit(self._run_here, method, *args)
 
     def _run_here(self, method: str, *args: Any) -> Any:
