@@ -187,16 +187,19 @@ class TestSignals:
         def started(**_: Any) -> None:
             seen["started"] += 1
             seen["on the loop"] += threading.get_ident() == main
-            seen["answers"] += ask("SELECT 1")
+            answer = ask("SELECT 1")
+            seen["answers"] += answer
 
         def finished(**_: Any) -> None:
             seen["finished"] += 1
             seen["on the loop"] += threading.get_ident() == main
-            seen["answers"] += ask("SELECT 1")
+            answer = ask("SELECT 1")
+            seen["answers"] += answer
 
         async def started_async(**_: Any) -> None:
             seen["started async"] += 1
-            seen["answers"] += await sync_to_async(ask)("SELECT 1")
+            answer = await sync_to_async(ask)("SELECT 1")
+            seen["answers"] += answer
 
         request_started.connect(started)
         request_started.connect(started_async)

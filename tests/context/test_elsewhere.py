@@ -190,6 +190,8 @@ def threads() -> int:
 def test_leaves_nothing(project: Project, way: Callable[[int], None]) -> None:
     way(16)
     assert until(lambda: project.in_use == 0)
+    # A session ends a moment after its client hung up.
+    assert until(lambda: len(project.server.sessions()) == project.pool.idle)
     before = descriptors(project), threads()
     way(TIMES)
     gc.collect()
