@@ -153,6 +153,9 @@ class OdbcConnector:
 
     def close(self, raw: pyodbc.Connection) -> None:
         with contextlib.suppress(pyodbc.Error):
+            if not raw.autocommit:
+                # pyodbc rolls back first, for which a frozen peer would have it wait for ever.
+                raw.timeout = odbc.bounded(raw.timeout)
             raw.close()
 
 

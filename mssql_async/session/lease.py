@@ -32,6 +32,7 @@ from .results import LEASE_ENDED, Hold, NoResult, Result, ResultSet
 from .scope import LeaseScope
 from .state import Effect, effect_of
 from .statements import KeptStatements, Statement
+from .threadends import ends_with_this_thread
 
 _live: weakref.WeakSet[LeasedConnection] = weakref.WeakSet()
 
@@ -127,6 +128,8 @@ class LeasedConnection:
         self._finalizer = weakref.finalize(self, _abandon, source, self._held)
         self._finalizer.atexit = False
         _live.add(self)
+        if identify is threading.get_ident:
+            ends_with_this_thread(self)
         if acquire:
             self.acquire()
 
@@ -678,6 +681,22 @@ class LeasedConnection:
         finally:
             if self._hold is not None:
                 self._give_back()
+
+    def owner_is_gone(self) -> None:
+        """The thread that made it has ended, in the middle of anything: what it held is closed,
+        and its place given on. Unless others may use it too, nobody ever could."""
+        if self._ended is not None or self.may_be_shared():
+            return
+        self._ended = LeaseState.CLOSED
+        holds = [hold for hold in (self._hold, *self._streams) if hold is not None]
+        self._hold = None
+        self._streams.clear()
+        self._in_transaction = False
+        for hold in holds:
+            hold.connection.broken = True  # so that nothing is sent for what is unread
+            if hold.result is not None:
+                hold.result.let_go(lost=LEASE_ENDED)
+        self._finalizer()
 
     def _disown(self) -> None:
         self._ended = LeaseState.INHERITED
