@@ -334,7 +334,10 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         return True
 
     def _on_error(self, error: pyodbc.Error) -> None:
-        super()._on_error(error)
+        # The dialect forgets a connection whose link is gone. In a transaction outside of
+        # ``atomic`` the next statement would run on another one, in autocommit.
+        if self.autocommit or self.in_atomic_block:
+            super()._on_error(error)
         if self.in_atomic_block and odbc.ended_transaction(error):
             # The server has rolled back; the driver would silently begin another transaction,
             # and the block would commit its second half only.
