@@ -102,8 +102,7 @@ class Block(Trace):
         self._task = asyncio.current_task()
         opening = _run_in(outer or context, self._open, expires=True)
         try:
-            await asyncio.wait([opening])
-            opening.result()
+            await asyncio.shield(opening)
         except BaseException as error:
             opening.add_done_callback(_retrieve)
             with context.workers.lock:
