@@ -212,6 +212,10 @@ class TestTables:
         assert door.rows("SELECT a, b, c FROM t ORDER BY a") == [(1, "x", None), (2, "x", None)]
         door.run("INSERT t (a) VALUES (3)")
         assert door.rows("SELECT b, c FROM t WHERE a = 3") == [("x", 3)]
+        door.run(
+            "ALTER TABLE t ADD d int NULL CONSTRAINT df DEFAULT 4 WITH VALUES, e int DEFAULT 5"
+        )
+        assert door.rows("SELECT d, e FROM t") == [(4, None)] * 3
 
     def test_an_identity_is_added_to_existing_rows(self, door: Door) -> None:
         door.run(

@@ -124,7 +124,11 @@ Rows = list[tuple[StorageValue, ...]]
         ("SELECT 1 EXCEPT SELECT 2 INTERSECT SELECT 1", [(1,)]),
         ("SELECT 1 UNION SELECT 2.5 ORDER BY 1 DESC", [("2.5",), ("1.0",)]),
         ("(SELECT TOP 1 id FROM book ORDER BY id DESC) UNION SELECT 9", [(3,), (9,)]),
+        ("SELECT id AS i FROM author UNION SELECT 9 ORDER BY id DESC", [(9,), (3,), (2,), (1,)]),
         # subqueries
+        ("SELECT ((SELECT MAX(id) FROM book) / 2), (((SELECT 4))), ((SELECT 2) + (1))", [(1, 4, 3)]),
+        ("SELECT 1 WHERE ((SELECT TOP 1 id FROM book ORDER BY id) IS NOT NULL AND 1 = 1)", [(1,)]),
+        ("SELECT COUNT(*) FROM book WHERE id IN ((SELECT 1) UNION (SELECT 2))", [(2,)]),
         (
             "SELECT name, (SELECT TOP 1 title FROM book WHERE author_id = author.id "
             "ORDER BY price DESC) FROM author ORDER BY id",
@@ -201,6 +205,9 @@ def test_a_query_gives_its_rows(world: World, sql: str, expected: Rows) -> None:
         ("SELECT 1 FROM (SELECT id FROM book) q (a, b)", 8159),
         ("SELECT 1 UNION SELECT 1, 2", 205),
         ("SELECT 1 UNION SELECT 2 ORDER BY 1 + 1", 104),
+        ("SELECT id AS i FROM author UNION SELECT 9 ORDER BY author.id", 104),
+        ("SELECT id AS i FROM author UNION SELECT 9 ORDER BY name", 104),
+        ("SELECT ((SELECT 1) + 1", 102),
         ("SELECT (SELECT id FROM book)", 512),
         ("SELECT (SELECT id, title FROM book)", 116),
         ("SELECT @nope", 137),

@@ -183,7 +183,8 @@ class DefinitionGrammar(StatementParser):
     def _column_constraint(self, column: str) -> st.ConstraintDefinition:
         name = self._constraint_name()
         if self.at("DEFAULT"):
-            return self._default(name)
+            default = self._default(name)
+            return replace(default, with_values=self.accept("WITH", "VALUES"))
         if self.at("REFERENCES"):
             return self._foreign_key(name, (column,))
         if self.at("FOREIGN", "KEY"):

@@ -21,6 +21,13 @@ from . import nodes
 from .calls_parser import CallParser, identifier
 from .tokenizer import NAMES
 
+_AFTER_A_QUERY = {
+    TokenType.R_PAREN,
+    TokenType.UNION,
+    TokenType.EXCEPT,
+    TokenType.INTERSECT,
+    TokenType.ORDER_BY,
+}
 _QUANTIFIERS = {TokenType.ANY, TokenType.SOME, TokenType.ALL}
 _ODBC_FUNCTIONS = {
     "UCASE": "UPPER",
@@ -228,13 +235,31 @@ class ExpressionParser(CallParser):
         return parser(self, token)
 
     def _parenthesized(self) -> exp.Expression:
-        if self.at_query():
+        if self.at_query() and not self._at_operand():
             self._advance()
             return exp.Subquery(this=self._query_to_parenthesis())
         self._advance()
         inner = self._parse_disjunction()
         self._match_r_paren()
         return exp.Paren(this=inner)
+
+    def _at_operand(self) -> bool:
+        """Whether the parenthesis after the one that opens here is an operand, as in
+        ``((SELECT 1) + 1)``, where a query seems to start."""
+        distance, depth = 1, 0
+        while True:
+            kind = self.peek(distance).token_type
+            if kind is TokenType.L_PAREN:
+                depth += 1
+            elif kind is TokenType.R_PAREN:
+                depth -= 1
+            if depth == 0:
+                return kind is TokenType.R_PAREN and (
+                    self.peek(distance + 1).token_type not in _AFTER_A_QUERY
+                )
+            if not self.peek(distance):
+                return False
+            distance += 1
 
     def _variable(self, token: Token) -> exp.Expression:
         if token.text == "@":

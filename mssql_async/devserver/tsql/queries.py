@@ -417,7 +417,7 @@ class Queries(Sources, Expressions):
             raise error(1033)
         parts = []
         for item in order:
-            position = self._position(item.this, outputs)
+            position = self._position(item.this, outputs) or _column_position(item.this, outputs)
             if position is None:
                 raise error(104)
             parts.append(f"{position}{' DESC' if item.args['descending'] else ''}")
@@ -567,6 +567,18 @@ def _mentions(query: exp.Expression, folded: str) -> bool:
         source.args["name"].name.casefold() == folded and not source.args["name"].schema
         for source in query.find_all(nodes.TableSource)
     )
+
+
+def _column_position(node: exp.Expression, outputs: Sequence[Output]) -> int | None:
+    """The place of a column in a first select list that gives it another name: ORDER BY of a
+    UNION may say either, without the table's name."""
+    if not isinstance(node, exp.Column) or node.args.get("table"):
+        return None
+    folded = node.this.this.casefold()
+    for position, output in enumerate(outputs, start=1):
+        if isinstance(output.node, exp.Column) and output.node.this.this.casefold() == folded:
+            return position
+    return None
 
 
 def _operand_sql(node: exp.Expression, compiled: Compiled, *, right: bool = False) -> str:

@@ -105,11 +105,14 @@ class CheckDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefaultDefinition:
-    """DEFAULT as a constraint; ``column`` is set by ``ADD … DEFAULT … FOR column``."""
+    """DEFAULT as a constraint; ``column`` is set by ``ADD … DEFAULT … FOR column``.
+
+    ``with_values``: rows that are there get it too, where the column may be NULL."""
 
     expression: str
     name: str = ""
     column: str = ""
+    with_values: bool = False
 
 
 ConstraintDefinition = KeyDefinition | ForeignKeyDefinition | CheckDefinition | DefaultDefinition

@@ -40,6 +40,11 @@ def _add_now(place: Place, statement: st.AddColumns) -> None:
     has_rows = place.session.connection.execute(
         f"SELECT 1 FROM {sqlite_name(place, old)} LIMIT 1"
     ).fetchone()
+    with_values = {
+        definition.name.casefold()
+        for definition in statement.columns
+        if definition.default is not None and definition.default.with_values
+    }
     for column in added:
         if column.computed is not None:
             continue
@@ -49,7 +54,9 @@ def _add_now(place: Place, statement: st.AddColumns) -> None:
                 f"({seed} + {step} * ((SELECT count(*) FROM {sqlite_name(place, old)} AS earlier "
                 f"WHERE earlier.rowid < {quote(old.storage_name)}.rowid)))"
             )
-        elif column.default is not None and not column.nullable:
+        elif column.default is not None and (
+            not column.nullable or column.name.casefold() in with_values
+        ):
             sources[column.name] = _assigned_default(new, column)
         elif not column.nullable and has_rows and column.type.kind is not Kind.ROWVERSION:
             raise error(4901, column.name, old.name)
