@@ -126,7 +126,7 @@ Rows = list[tuple[StorageValue, ...]]
         ("(SELECT TOP 1 id FROM book ORDER BY id DESC) UNION SELECT 9", [(3,), (9,)]),
         ("SELECT id AS i FROM author UNION SELECT 9 ORDER BY id DESC", [(9,), (3,), (2,), (1,)]),
         # subqueries
-        ("SELECT ((SELECT MAX(id) FROM book) / 2), (((SELECT 4))), ((SELECT 2) + (1))", [(1, 4, 3)]),
+        ("SELECT ((SELECT MAX(id) FROM book) / 2), (((SELECT 4))), ((SELECT 2) + 1)", [(1, 4, 3)]),
         ("SELECT 1 WHERE ((SELECT TOP 1 id FROM book ORDER BY id) IS NOT NULL AND 1 = 1)", [(1,)]),
         ("SELECT COUNT(*) FROM book WHERE id IN ((SELECT 1) UNION (SELECT 2))", [(2,)]),
         (
