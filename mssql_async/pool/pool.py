@@ -556,7 +556,8 @@ class Pool(Upkeep):
         """Open ``min_size`` connections now. Raises what the connector raises."""
         held: list[PooledConnection] = []
         try:
-            for _ in range(self.settings.min_size):
+            # Maintenance, which the first acquire wakes, opens some of them beside this thread.
+            while self.statistics().size < self.settings.min_size:
                 connection = self.acquire(wait=False)
                 if connection is None:
                     return  # others are opening them, or use them
