@@ -147,15 +147,16 @@ class Worker:
 
     def interrupt(self, call: Call) -> None:
         """Have ``call`` stopped, if it still runs when it comes to that. Returns at once."""
-        attendants = self._pool.attendants
-        attendants.soon(functools.partial(self._stop, call, 0))
-        attendants.later(GRACE, functools.partial(self._pool.give_up_if_stuck, call))
+        self._pool.attendants.soon(functools.partial(self._stop, call, 0))
 
     def _stop(self, call: Call, times: int) -> None:
         with self.call_lock:
             if self.call is not call or self._stopping is not None:
                 return
             stopping = self._stopping = threading.Event()
+        # From now on, not from when this thread was asked for: a busy machine starts it late.
+        give_up = functools.partial(self._pool.give_up_if_stuck, call)
+        self._pool.attendants.later(GRACE, give_up)
         try:
             for lease in self.leases.alive():
                 lease.interrupt()
@@ -565,7 +566,8 @@ class WorkerPool:
     def refuse_if_only(self, waiting: set[Worker], call: Call) -> None:
         """Of all workers only those could come that wait for ``call`` themselves."""
         with self.lock:
-            if len(waiting) < self._count or not self._withdraw(call):
+            others = self._count > len(waiting) or self._quarantined  # those may come back
+            if others or not self._withdraw(call):
                 return
             error = WaitsForItself(
                 f"A call of {call.context!r} would wait for a worker for ever: all {self._count} "

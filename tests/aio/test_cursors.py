@@ -24,6 +24,7 @@ from django.test.utils import override_settings
 from django.utils.connection import ConnectionDoesNotExist
 
 from mssql_async.aio import READ_AHEAD, AsyncCursor, async_connections, async_new_connection
+from mssql_async.devserver.faults import Sessions
 from mssql_async.errors import PoolTimeout
 from mssql_async.transaction import async_atomic
 from tests.context.project import Project
@@ -485,6 +486,27 @@ class TestCancellation:
             with pytest.raises(asyncio.CancelledError):
                 await sibling[0]
             assert await until_async(project.is_quiet)
+
+    @pytest.mark.parametrize("own", [False, True], ids=["the request's", "one of its own"])
+    async def test_goes_on_though_the_server_does_not_react(
+        self, project: Project, own: bool
+    ) -> None:
+        async def work() -> None:
+            async with cursor() as one:
+                await one.execute(LONG)
+
+        async with request():
+            task = asyncio.create_task(async_new_connection(work()) if own else work())
+            assert await until_async(lambda: len(project.running) == 1)
+            (busy,) = project.server.sessions()
+            fault = project.server.faults.freeze(Sessions.spid(busy.spid))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(task, 20)
+            assert len(project.running) == 1  # it runs on, and nobody waits for it
+            assert await asyncio.wait_for(ask("SELECT @@SPID"), 20) != busy.spid
+            fault.cancel()
+        assert await until_async(project.is_quiet)
 
     async def test_outside_a_context_nothing_is_left_either(self, project: Project) -> None:
         async def work() -> None:
