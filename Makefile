@@ -10,12 +10,12 @@ ARGS ?=
 
 export PYTHON DJANGO
 
-.PHONY: help demo test lint bench-pool clean bootstrap
+.PHONY: help demo test lint django-suite bench-pool clean bootstrap
 .DEFAULT_GOAL := help
 
 help: ## Show this help
 	@echo "make <target> [VENV=.venv] [PYTHON=python3.13] [DJANGO=5.2] [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: bootstrap ## Serve the demo on the embedded server, or on the one MSSQL_HOST names
 	@$(VENV)/bin/python -m demo_asgi $(ARGS)
@@ -28,11 +28,14 @@ lint: bootstrap ## Check style, format and types
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
+django-suite: bootstrap ## Run Django's own tests on the embedded server
+	@$(VENV)/bin/python -m tests.django_suite $(ARGS)
+
 bench-pool: bootstrap ## Measure the pool alone, beside other projects' pools
 	@$(VENV)/bin/python -m loadtests.bench.pool $(ARGS)
 
 clean: ## Remove environments, caches and build results
-	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bootstrap:

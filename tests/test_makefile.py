@@ -128,7 +128,7 @@ def test_make_alone_lists_its_targets() -> None:
         assert f"  {target} " in text
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint"])
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "django-suite"])
 def test_targets_set_up_first_and_then_run_in_the_environment_named(target: str) -> None:
     first, *others = _make("-n", target, "VENV=elsewhere", "ARGS=--version").splitlines()
     assert first == "sh scripts/bootstrap.sh elsewhere"

@@ -1,0 +1,85 @@
+"""The table that a run prints, and what follows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from .baseline import Comparison, Reason
+from .outcomes import Outcome
+
+_HEADINGS = (
+    "tests", "passed", "skipped", "dialect", "stand-in", "ours", "unexpected", "seconds",
+)  # fmt: skip
+_REASONS = (Reason.DIALECT, Reason.STAND_IN, Reason.OURS)
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """A line per module, and their sum. ``dialect``, ``stand-in`` and ``ours`` are expected
+    failures."""
+    numbers = [_numbers(comparison) for comparison in comparisons]
+    rows: list[tuple[str, Sequence[object]]] = [
+        ("module", _HEADINGS),
+        *zip((comparison.module.label for comparison in comparisons), numbers, strict=True),
+        ("all", [sum(column) for column in zip(*numbers, strict=True)]),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(
+        f"{label:<{width}}" + "".join(f"{cell:>12}" for cell in cells) for label, cells in rows
+    )
+
+
+def _numbers(comparison: Comparison) -> list[int]:
+    module = comparison.module
+    return [
+        len(module.tests),
+        module.count(Outcome.PASSED),
+        module.count(Outcome.SKIPPED),
+        *(comparison.count(reason) for reason in _REASONS),
+        len(comparison.unexpected),
+        round(module.seconds),
+    ]
+
+
+def share(comparisons: Sequence[Comparison]) -> str:
+    """How many of the tests that pass on SQL Server pass here, as far as is known."""
+    passed = sum(comparison.module.count(Outcome.PASSED) for comparison in comparisons)
+    failed = sum(
+        len(comparison.unexpected)
+        + comparison.count(Reason.STAND_IN)
+        + comparison.count(Reason.OURS)
+        for comparison in comparisons
+    )
+    if not passed + failed:
+        return "No test was run."
+    return (
+        f"{passed} of {passed + failed} tests that are not expected to fail on SQL Server pass: "
+        f"{100 * passed / (passed + failed):.1f}%."
+    )
+
+
+def missing(comparisons: Sequence[Comparison]) -> str:
+    """What the stand-in lacks, by the number of tests that want it."""
+    counts = Counter(
+        expected.why
+        for comparison in comparisons
+        for expected in comparison.expected.values()
+        if expected.reason is Reason.STAND_IN
+    )
+    return "\n".join(f"{number:>5}  {why}" for why, number in counts.most_common())
+
+
+def details(comparisons: Sequence[Comparison], *, tracebacks: bool = True) -> str:
+    """What is not as the baseline has it."""
+    parts = []
+    for comparison in comparisons:
+        module = comparison.module
+        if module.broken:
+            parts.append(f"BROKEN {module.label}: {module.broken}")
+        for test in comparison.unexpected:
+            text = f"FAILED {test}"
+            if tracebacks:
+                text += f"\n{module.failures[test].text.rstrip()}\n"
+            parts.append(text)
+        parts += [f"note: {test} was expected to fail and did not" for test in comparison.passes]
+    return "\n".join(parts)
