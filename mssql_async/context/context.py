@@ -19,11 +19,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.db import Error
+from django.db.transaction import TransactionManagementError
 
 from .calls import Call
+from .errors import TransactionBlockEnded
 from .threads import WaitingThread
 from .workers import GRACE, Worker, WorkerPool, current_worker
 
@@ -245,9 +248,11 @@ class ContextExecutor(Executor):
         else:
             run = fn
         if context.inline is not None and context.inline(fn):
-            return _run_here(run)
+            return _run_in_the_loop(run)
         if context.is_over:
             context = self._after_the_end()
+        if context.kind is ContextKind.BLOCK:
+            run = functools.partial(_run_in_block, context, run)
         return self._submit(context, run)
 
     def _submit(
@@ -261,8 +266,6 @@ class ContextExecutor(Executor):
         return context.call(run, expires=expires)
 
     def _after_the_end(self) -> Context:
-        from .errors import TransactionBlockEnded
-
         context = self._context
         if context.kind is ContextKind.BLOCK:
             raise TransactionBlockEnded(
@@ -285,13 +288,41 @@ class EndExecutor(ContextExecutor):
         return self._submit(self._context, run, expires=self._expires)
 
 
+def _run_in_the_loop(run: Callable[[], Any]) -> Future[Any]:
+    """At once. The future is the loop's own, which ``run_in_executor`` passes through as it is:
+    any other takes a round through the selector to be seen as done."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return _run_here(run)
+    future: asyncio.Future[Any] = loop.create_future()
+    _set(future, run)
+    return cast("Future[Any]", future)
+
+
+def _run_in_block(block: Context, run: Callable[[], Any]) -> Any:
+    try:
+        return run()
+    except Error as error:
+        if block.cut and not isinstance(error, TransactionManagementError):
+            raise TransactionBlockEnded(
+                "The transaction block that a task used has ended by another task's doing, which "
+                "stopped its statement. Await the task inside the block, also where something fails."
+            ) from error
+        raise
+
+
 def _run_here(run: Callable[[], Any]) -> Future[Any]:
     future: Future[Any] = Future()
+    _set(future, run)
+    return future
+
+
+def _set(future: Future[Any] | asyncio.Future[Any], run: Callable[[], Any]) -> None:
     try:
         future.set_result(run())
     except BaseException as error:  # it is the caller's
         future.set_exception(error)
-    return future
 
 
 def _run_beside_the_loop(run: Callable[[], Any]) -> Future[Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import pyodbc
 from asgiref.sync import sync_to_async
 
-from mssql_async.driver import find_driver
 from mssql_async.context import Context, ContextKind, ContextScope, new_context
+from mssql_async.driver import find_driver
 from tests.context.project import Project, ask
 from tests.shop.models import Tag
 

@@ -322,13 +322,12 @@ async def test_two_databases_have_a_transaction_each_on_one_worker(project: Proj
 
 
 async def test_the_inner_of_two_databases_rolls_back_alone(project: Project) -> None:
-    async with request():
-        async with async_atomic():
-            with pytest.raises(Broken):
-                async with async_atomic(using=OTHER):
-                    await add("b", using=OTHER)
-                    raise Broken
-            await add("a")
+    async with request(), async_atomic():
+        with pytest.raises(Broken):
+            async with async_atomic(using=OTHER):
+                await add("b", using=OTHER)
+                raise Broken
+        await add("a")
     assert rows(project) == ["a"]
 
 
@@ -421,10 +420,10 @@ async def test_a_deadlock_dooms_the_whole_block(project: Project) -> None:
 async def test_a_commit_that_the_server_refuses_is_a_rollback(project: Project) -> None:
     async with request():
         block = async_atomic()
-        with project.server.faults.deadlock("COMMIT TRANSACTION"):
-            with pytest.raises(OperationalError) as caught:
-                async with block:
-                    await add("a")
+        fault = project.server.faults.deadlock("COMMIT TRANSACTION")
+        with fault, pytest.raises(OperationalError) as caught:
+            async with block:
+                await add("a")
         assert error_number(caught.value) == 1205
         assert block.outcome is Outcome.ROLLED_BACK
     assert rows(project) == []
@@ -435,10 +434,10 @@ async def test_a_commit_whose_answer_is_cut_off_is_unknown(project: Project) -> 
 
     async with request():
         block = async_atomic()
-        with project.server.faults.drop_at("COMMIT TRANSACTION", Drop.MID_REPLY):
-            with pytest.raises(OperationalError):
-                async with block:
-                    await add("a")
+        fault = project.server.faults.drop_at("COMMIT TRANSACTION", Drop.MID_REPLY)
+        with fault, pytest.raises(OperationalError):
+            async with block:
+                await add("a")
         assert block.outcome is Outcome.UNKNOWN
         assert await Tag.objects.acount() == 1  # but nobody here could know
 
