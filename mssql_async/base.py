@@ -97,6 +97,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         # Statements are compiled before a connection is taken, and bulk_create decides before.
         self.features.can_return_rows_from_bulk_insert = self._options.return_rows_bulk_insert
         self._is_microsoft_driver = _microsofts_drivers.get(self._driver_key, False)
+        self._parameters: tuple[Any, Any] = (None, None)
+        """Connection parameters of Django's kind, and what was made of them."""
         # So that the dialect reads no result to its end before it gives the first row: the
         # lease does what MARS would be needed for.
         self.supports_mars = True
@@ -148,7 +150,12 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         self._connection_source(self.get_connection_params()).warm()
 
     def _connection_source(self, conn_params: dict[str, Any]) -> ConnectionSource:
-        parameters = self._connect_parameters(conn_params)
+        made_from, parameters = self._parameters
+        if made_from != conn_params:
+            # Tests rename the database in place, and extra_params beneath OPTIONS may change.
+            parameters = self._connect_parameters(conn_params)
+            made_from = {**conn_params, "OPTIONS": {**(conn_params.get("OPTIONS") or {})}}
+            self._parameters = made_from, parameters
         return connection_source(
             parameters,
             self._options.pool,
