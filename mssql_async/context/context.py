@@ -307,7 +307,7 @@ def _run_in_block(block: Context, run: Callable[[], Any]) -> Any:
         if block.cut and not isinstance(error, TransactionManagementError):
             raise TransactionBlockEnded(
                 "The transaction block that a task used has ended by another task's doing, which "
-                "stopped its statement. Await the task inside the block, also where something fails."
+                "stopped its statement. Await the task inside, also where something fails."
             ) from error
         raise
 
