@@ -254,11 +254,9 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if self.in_atomic_block:
             return
         lease = self.connection
-        if (
-            lease is not None
-            and lease.state is LeaseState.FREE
-            and self.settings_dict["CONN_MAX_AGE"] != 0
-        ):
+        if lease is None:
+            return  # closing nothing would still be refused in the thread of an event loop
+        if lease.state is LeaseState.FREE and self.settings_dict["CONN_MAX_AGE"] != 0:
             super().close_if_unusable_or_obsolete()
         else:
             self.close()

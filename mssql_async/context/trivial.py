@@ -14,7 +14,7 @@ from typing import Any
 from django.core import signals
 from django.core.cache import BaseCache, caches, close_caches
 from django.core.handlers.base import reset_urlconf
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -61,7 +61,20 @@ def _receivers(signal: Any) -> list[Any]:
 def _only_djangos(receivers: Iterable[Any] | None) -> bool:
     if receivers is None:
         return False
-    return all(receiver in _DJANGOS for receiver in receivers) and _caches_close_nothing()
+    return (
+        all(receiver in _DJANGOS for receiver in receivers)
+        and _nothing_is_connected_here()
+        and _caches_close_nothing()
+    )
+
+
+def _nothing_is_connected_here() -> bool:
+    """The loop's own thread may have used a database before the loop ran. Django's receivers
+    would close that connection, which is forbidden inside of a loop."""
+    return all(
+        wrapper.connection is None or wrapper.in_atomic_block
+        for wrapper in connections.all(initialized_only=True)
+    )
 
 
 def _caches_close_nothing() -> bool:

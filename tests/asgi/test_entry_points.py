@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.asgi import get_asgi_application as djangos_application
 from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.test import override_settings
 
 from mssql_async.asgi import ConnectionLifecycle, get_asgi_application
@@ -167,6 +167,28 @@ class TestWithoutTheDatabase:
             client = Client(get_asgi_application())
         await client.get("one")
         assert len(submitted) == 1
+
+    async def test_a_database_that_the_loops_thread_has_looked_up_makes_no_difference(
+        self, project: Project, submitted: list[Any]
+    ) -> None:
+        with override_settings(MIDDLEWARE=[]):
+            client = Client(get_asgi_application())
+        assert connections["default"].connection is None
+        assert await client.get("nothing") == (200, b"nothing")
+        assert submitted == []
+
+    async def test_one_that_it_has_used_is_left_alone(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As by code that was run before the loop. Nothing may be closed inside of one."""
+        with monkeypatch.context() as allowed:
+            allowed.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+            assert ask("SELECT 1") == 1
+        wrapper = connections["default"]
+        lease = wrapper.connection
+        assert lease is not None
+        assert await Client(get_asgi_application()).get("nothing") == (200, b"nothing")
+        assert wrapper.connection is lease
 
     async def test_djangos_usual_middleware_asks_nothing_of_the_database(
         self, project: Project
