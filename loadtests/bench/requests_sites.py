@@ -70,8 +70,8 @@ class Candidate:
     """What the command line calls it."""
     name: str
     engine: str = "mssql"
-    entry: str = "django"
-    """Whose ``get_asgi_application``."""
+    entry: str = "django.core.asgi.get_asgi_application"
+    """What makes the application."""
     conn_max_age: int = 0
 
     def environment(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Candidate:
         }
 
 
-OURS = Candidate("ours", "mssql_async", "mssql_async", "mssql_async")
+OURS = Candidate("ours", "mssql_async", "mssql_async", "mssql_async.asgi.get_asgi_application")
 STOCK = Candidate("stock", "mssql, CONN_MAX_AGE 0")
 
 CANDIDATES = (

@@ -72,6 +72,21 @@ class TestPooling:
             wrapper.close_if_unusable_or_obsolete()
         assert server.counters.logins == 3
 
+    @pytest.mark.parametrize("change", ["the database", "what is beneath OPTIONS"])
+    def test_settings_that_change_in_place_decide_about_the_next_connection(
+        self, server: DevServer, wrapper: DatabaseWrapper, change: str
+    ) -> None:
+        asking = "SELECT DB_NAME(), APP_NAME()"
+        _, program = ask(wrapper, asking)
+        wrapper.close_if_unusable_or_obsolete()
+        if change == "the database":
+            wrapper.settings_dict["NAME"] = "master"
+            expected = ("master", program)
+        else:
+            wrapper.settings_dict["OPTIONS"]["extra_params"] += ";APP=renamed"
+            expected = (server.database, "renamed")
+        assert ask(wrapper, asking) == expected
+
     def test_the_request_that_finds_the_pool_exhausted_is_told_the_numbers(
         self, server: DevServer
     ) -> None:

@@ -33,14 +33,14 @@ def prepare() -> None:
 
 
 def serve() -> None:
+    from .asgi import application
+
     # With its protocol named, or asyncio would leave Nagle's algorithm on.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     listening.listen(2048)
     print(listening.getsockname()[1], flush=True)
-    config = uvicorn.Config(
-        "loadtests.bench.project.asgi:application", log_level="warning", access_log=False
-    )
+    config = uvicorn.Config(application, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])
 
 

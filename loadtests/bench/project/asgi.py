@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import django.core.asgi
+from django.utils.module_loading import import_string
 
-application: Any
-if os.environ["BENCH_ENTRY"] == "mssql_async":
-    import mssql_async.asgi
-
-    application = mssql_async.asgi.get_asgi_application()
-else:
-    application = django.core.asgi.get_asgi_application()
+application = import_string(os.environ["BENCH_ENTRY"])()
