@@ -7,12 +7,16 @@ another thread's, which the child has not got.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from mssql_async.devserver import DevServer
+from mssql_async.pool import ConnectParameters, PoolSettings, registry
+from tests.pool.stubs import StubConnector
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -40,3 +44,36 @@ def test_a_child_that_took_it_for_the_end_would_close_the_parents_connection(
     """The positive control of the test above."""
     _, after = sessions(server, "broken")
     assert after == "OperationalError"
+
+
+def child_gets_a_pool() -> bool:
+    """Of a parent in whose registry another thread is just then."""
+    with registry._lock:
+        child = os.fork()
+        if child == 0:
+            # Nothing of pytest may run in here. A child that hangs is killed.
+            signal.alarm(10)
+            parameters = ConnectParameters(connection_string="", target="a child's own")
+            code = 1
+            try:
+                registry.connection_source(parameters, PoolSettings(), lambda _: StubConnector())
+                code = 0
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+class TestTheRegistry:
+    def test_is_not_locked_in_the_child_though_it_was_in_the_parent(self) -> None:
+        assert child_gets_a_pool()
+
+    def test_with_the_parents_lock_the_child_would_wait_for_ever(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control of the test above."""
+        kept = threading.Lock()
+        monkeypatch.setattr(registry, "_lock", kept)
+        monkeypatch.setattr(registry.threading, "Lock", lambda: kept)
+        assert not child_gets_a_pool()

@@ -41,6 +41,13 @@ def begin_reading() -> Any:
     return cursor
 
 
+def read_all() -> Any:
+    """After which nothing ties a worker."""
+    cursor = begin_reading()
+    cursor.fetchall()
+    return cursor
+
+
 async def carried(use: Callable[[Any], Any]) -> tuple[Any, list[Any]]:
     """What ``use`` of a cursor gives in another context, or raises, and what its owner then
     reads."""
@@ -96,28 +103,40 @@ async def test_a_lease_that_did_not_ask_would_give_its_rows_away(
     assert (row, rows) == ((1,), [(2,)])
 
 
-async def one_after_the_other() -> tuple[Any, Any]:
-    """On the same worker: what the second context gets of a cursor that the first one kept."""
-    kept: list[Any] = []
+async def in_turns() -> tuple[Any, Any]:
+    """On the same worker, which the first context has left for the moment: what the second one
+    gets of a cursor that the first one kept."""
+    kept: asyncio.Queue[Any] = asyncio.Queue()
+    used = asyncio.Event()
 
-    async with context():
-        kept.append(await sync_to_async(lambda: connection.cursor())())
+    async def owner() -> None:
+        async with context():
+            kept.put_nowait(await sync_to_async(read_all)())
+            await used.wait()
 
-    def use() -> Any:
-        connection.ensure_connection()
-        kept[0].execute("SELECT 3")
-        return kept[0].fetchone()
+    async def other() -> tuple[Any, Any]:
+        async with context():
+            cursor = await kept.get()
 
-    async with context():
-        try:
-            return await sync_to_async(use)(), None
-        except ProgrammingError as error:
-            return None, error
+            def use() -> Any:
+                connection.ensure_connection()
+                cursor.execute("SELECT 3")
+                return cursor.fetchone()
+
+            try:
+                return await sync_to_async(use)(), None
+            except ProgrammingError as error:
+                return None, error
+            finally:
+                used.set()
+
+    _, outcome = await asyncio.gather(owner(), other())
+    return outcome
 
 
 async def test_neither_does_a_worker_bring_it_to_the_next_context(project: Project) -> None:
     project.use_workers(max_workers=1)
-    row, error = await one_after_the_other()
+    row, error = await in_turns()
     assert row is None
     assert "its lease ended with its context" in str(error)
 
@@ -127,7 +146,6 @@ async def test_a_worker_that_kept_its_lease_would(
 ) -> None:
     """The control of the test above."""
     monkeypatch.setattr(DatabaseWrapper, "begin_context", lambda _wrapper: None)
-    monkeypatch.setattr(DatabaseWrapper, "end_context", lambda _wrapper: None)
     project.use_workers(max_workers=1)
-    row, error = await one_after_the_other()
+    row, error = await in_turns()
     assert (row, error) == ((3,), None)
