@@ -27,7 +27,7 @@ OF_LOOPS = {"asyncio", "asgiref", "anyio", "django", "sniffio", "trio"}
 
 def imported_by(source: str) -> set[str]:
     """The top-level packages that a module imports, wherever in it."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found.update(alias.name.partition(".")[0] for alias in node.names)
@@ -51,7 +51,7 @@ def test_neither_pool_nor_session_knows_of_loops() -> None:
 
 def test_the_context_does() -> None:
     """The control of the test above."""
-    found = set().union(*(imported_by(path.read_text()) for path in modules("context")))
+    found: set[str] = set().union(*(imported_by(path.read_text()) for path in modules("context")))
     assert {"asyncio", "asgiref", "django"} <= found
 
 
