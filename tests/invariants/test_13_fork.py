@@ -75,5 +75,5 @@ class TestTheRegistry:
         """The control of the test above."""
         kept = threading.Lock()
         monkeypatch.setattr(registry, "_lock", kept)
-        monkeypatch.setattr(registry.threading, "Lock", lambda: kept)
+        monkeypatch.setattr("mssql_async.pool.registry.threading.Lock", lambda: kept)
         assert not child_gets_a_pool()

@@ -130,7 +130,8 @@ async def in_turns() -> tuple[Any, Any]:
             finally:
                 used.set()
 
-    return (await asyncio.gather(other(), owner()))[0]
+    outcome: tuple[Any, Any] = (await asyncio.gather(other(), owner()))[0]
+    return outcome
 
 
 async def test_neither_does_a_worker_bring_it_to_the_next_context(project: Project) -> None:
