@@ -8,6 +8,7 @@ when it is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import itertools
@@ -16,7 +17,7 @@ import threading
 import weakref
 from asyncio import events
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any, cast
@@ -326,11 +327,18 @@ def _set(future: Future[Any] | asyncio.Future[Any], run: Callable[[], Any]) -> N
 
 
 def _run_beside_the_loop(run: Callable[[], Any]) -> Future[Any]:
-    """In the loop's own thread, but not as its code: Django refuses to work there."""
+    with beside_the_loop():
+        return _run_here(run)
+
+
+@contextlib.contextmanager
+def beside_the_loop() -> Iterator[None]:
+    """In the running loop's own thread, but not as its code: that has no part in the thread's
+    connections, and Django refuses to use any there."""
     loop = asyncio.get_running_loop()
     events._set_running_loop(None)  # noqa: SLF001 - documented, for those who write loops
     try:
-        return _run_here(run)
+        yield
     finally:
         events._set_running_loop(loop)  # noqa: SLF001
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 
-from .context import Context, ContextKind, current_context
+from .context import Context, ContextKind, beside_the_loop, current_context
 from .registry import new_context
 from .threads import WaitingThread
 
@@ -93,7 +93,8 @@ async def enclosing(using: str) -> Enclosing | None:
             return Enclosing(context)
         if context.home.pinned_to is not None and not context.is_over:
             return Enclosing(context)  # a session with state, which the block is to see
-    wrappers = [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
+    with beside_the_loop():
+        wrappers = [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
     if any(wrapper.alias == using for wrapper in wrappers):
         # Only a test's fixture, or whoever calls asyncio.run in a transaction.
         return _Shared.of_wrappers(wrappers)
@@ -113,7 +114,8 @@ async def in_transaction(using: str | None) -> bool:
         except RuntimeError:
             if not beneath:
                 raise
-    return in_transaction_here(using)
+    with beside_the_loop():
+        return in_transaction_here(using)
 
 
 def in_transaction_here(using: str | None) -> bool:
