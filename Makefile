@@ -15,7 +15,7 @@ export PYTHON DJANGO
 
 help: ## Show this help
 	@echo "make <target> [VENV=.venv] [PYTHON=python3.13] [DJANGO=5.2] [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: bootstrap ## Serve the demo on the embedded server, or on the one MSSQL_HOST names
 	@$(VENV)/bin/python -m demo_asgi $(ARGS)
@@ -33,6 +33,9 @@ django-suite: bootstrap ## Run Django's own tests on the embedded server
 
 bench-pool: bootstrap ## Measure the pool alone, beside other projects' pools
 	@$(VENV)/bin/python -m loadtests.bench.pool $(ARGS)
+
+bench-requests: bootstrap ## Measure whole requests, beside stock mssql-django
+	@$(VENV)/bin/python -m loadtests.bench.requests $(ARGS)
 
 clean: ## Remove environments, caches and build results
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .cache

@@ -40,7 +40,7 @@ class Sizes:
     warm_up: float = 0.2
 
 
-QUICK = Sizes(counted=4, clients=(1, 16), rounds=1, seconds=0.35, warm_up=0.15)
+QUICK = Sizes(counted=3, clients=(1, 16), rounds=1, seconds=0.3, warm_up=0.1)
 
 
 @dataclass(slots=True)

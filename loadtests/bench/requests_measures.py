@@ -16,7 +16,7 @@ from mssql_async.devserver import DevServer
 from .requests_load import MILLISECONDS, Answers, Load, Order
 from .requests_sites import STOCK, Site
 
-_QUIET = 0.1
+_QUIET = 0.06
 """Seconds without a message after which a site is taken to have nothing more to send."""
 _PATIENCE = 5.0
 """Seconds after which that is waited for no longer."""
