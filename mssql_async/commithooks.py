@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import AsyncToSync, async_to_sync
 from django.db import connections
 
 from .context import Context, ContextKind, current_context
@@ -64,20 +64,25 @@ def _see_through(awaitable: Awaitable[Any]) -> None:
 
 
 def open_block() -> Context | None:
-    """The transaction block that asynchronous code is in; ``None`` in synchronous code."""
+    """The transaction block that asynchronous code is in; ``None`` in synchronous code, and in
+    functions of on_commit themselves."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return None
     context = current_context()
-    if context is None or context.kind is not ContextKind.BLOCK or context.is_over:
+    if context is None or context.kind is not ContextKind.BLOCK:
         return None
-    return context
+    is_beneath_a_call = getattr(AsyncToSync.executors, "current", None) is not None
+    return None if is_beneath_a_call else context
 
 
 def register_in(block: Context, alias: str, hook: CommitHook, robust: bool) -> None:
     """Register a hook where the block's transaction is, after the calls that its tasks have made
-    and before those that they will make. Returns at once."""
+    and before those that they will make. Returns at once.
+
+    :raises TransactionBlockEnded: the task has outlived the block.
+    """
 
     def register() -> None:
         connections[alias].on_commit(hook, robust)
