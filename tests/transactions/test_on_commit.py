@@ -165,15 +165,19 @@ async def test_one_may_begin_a_block_of_its_own(project: Project) -> None:
     assert rows(project) == ["a", "hook"]
 
 
-async def test_one_may_begin_a_block_where_there_is_one_worker_and_one_connection(
+def test_one_may_begin_a_block_where_there_is_one_worker_and_one_connection(
     project: Project,
 ) -> None:
     project.use(max_size=1, max_workers=1, acquire_timeout=5)
-    try:
-        hooks = Hooks()
+    hooks = Hooks()
+
+    async def work() -> None:
         async with request(), async_atomic():
             await add("a")
             transaction.on_commit(hooks.in_a_block_of_its_own)
+
+    try:
+        asyncio.run(work())
         assert rows(project) == ["a", "hook"]
     finally:
         project.use()
