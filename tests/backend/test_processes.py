@@ -14,9 +14,7 @@ def command(server: DevServer, *arguments: str) -> list[str]:
 
 def test_a_short_lived_process_pays_one_login_and_starts_no_thread(server: DevServer) -> None:
     server.reset_counters()
-    ended = subprocess.run(
-        command(server), capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run(command(server), capture_output=True, text=True, timeout=60, check=False)
     assert ended.stdout.strip() == "['MainThread']", ended.stderr
     assert server.counters.logins == 1
 
