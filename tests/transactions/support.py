@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pyodbc
 from asgiref.sync import sync_to_async
@@ -60,7 +59,7 @@ def messages(project: Project) -> int:
 
 
 @contextlib.contextmanager
-def silenced(name: str) -> Any:
+def silenced(name: str) -> Iterator[None]:
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
