@@ -129,6 +129,8 @@ def what_is_left(ledger: Project) -> dict[str, Any]:
     """As the pool counts it, and as the server shows it to somebody else."""
     gc.collect()
     in_use = ledger.pool.in_use
+    # A session ends a moment after its client hung up.
+    assert until(lambda: len(ledger.server.sessions()) == ledger.pool.size)
     found = {
         "leases": in_use,
         "transactions": ask(
