@@ -1,8 +1,8 @@
 """Calls of Django's handler that need no thread, because they have nothing to do there.
 
-A request pays two hops to a worker even where it never touches a database: the request signals
-and the closing of its response. What asgiref submits for them is looked into here; whatever
-does not look exactly as expected goes to a worker.
+A request pays for hops to a worker even where it never touches a database: two for the request
+signals and the closing of its response, up to two for each middleware. What asgiref submits for
+them is looked into here; whatever does not look exactly as expected goes to a worker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from django.db import close_old_connections, connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from .middleware import needs_no_thread
+
 #: Django's own receivers of the request signals. The first two look after the connections of
 #: the thread that serves the request; on a worker the context does.
 _DJANGOS = (reset_queries, close_old_connections, reset_urlconf, close_caches)
@@ -25,11 +27,16 @@ _DJANGOS = (reset_queries, close_old_connections, reset_urlconf, close_caches)
 
 def is_trivial(fn: Callable[[], Any]) -> bool:
     """Whether a thread-sensitive call is one of these: a request signal to which only Django
-    itself listens, or the closing of a response that has nothing to close."""
+    itself listens, the closing of a response that has nothing to close, or a hook of Django's
+    own middleware that only reads and writes headers."""
     if not isinstance(fn, functools.partial) or not fn.args:
         return False
     child = fn.args[-1]
-    target = child.func if isinstance(child, functools.partial) else None
+    if not isinstance(child, functools.partial):
+        return False
+    target = child.func
+    if needs_no_thread(target, child.args):
+        return True
     if getattr(target, "__qualname__", "") == "Signal.asend.<locals>.sync_send":
         return _only_djangos(_closure(target).get("sync_receivers"))
     response = getattr(target, "__self__", None)
