@@ -162,6 +162,7 @@ class Block(Trace):
             self.outcome, failure, is_cancelled = await self._end(info)
             raised = failure or raised
         is_cancelled |= await self._settle()
+        self._context.block = self._context.within = None  # no cycle, no chain of contexts
         self._tell(raised, is_cancelled, is_commit=kind is None)
 
     def _holds_one_of_its_task(self) -> bool:
@@ -331,6 +332,7 @@ def _run_in(
     variables = contextvars.copy_context()
     scope = ContextScope(context, EndExecutor(context, expires=expires))
     variables.run(scope.enter)
+    scope.token = None  # nobody leaves it, and it refers to the variables, which refer to it
     running = sync_to_async(function)(*args)
     return asyncio.get_running_loop().create_task(running, context=variables)
 

@@ -360,6 +360,7 @@ class ContextScope(ThreadSensitiveContext):
         self._context_executor = executor or ContextExecutor(context)
         super().__init__(executor=self._context_executor)
         self.context = context
+        self.is_left = False
 
     def enter(self) -> None:
         self._outer = SyncToAsync.thread_sensitive_context.get(None)
@@ -377,13 +378,14 @@ class ContextScope(ThreadSensitiveContext):
         """Give back what routed calls before. An asynchronous generator may do that in
         another task than the one that entered, or while a context inside of it is open: then
         what routes calls there stays."""
+        self.is_left = True
         token, self.token = self.token, None
         old_executor, self._old_executor = self._old_executor, None
         if token is None or SyncToAsync.thread_sensitive_context.get(None) is not self:
             return
         outer: Any = self._outer  # asgiref takes None for none
-        if isinstance(outer, ContextScope) and outer.token is None:
-            while isinstance(outer, ContextScope) and outer.token is None:
+        if isinstance(outer, ContextScope) and outer.is_left:
+            while isinstance(outer, ContextScope) and outer.is_left:
                 outer = outer._outer  # noqa: SLF001 - it was left before this one
             SyncToAsync.thread_sensitive_context.set(outer)
         else:

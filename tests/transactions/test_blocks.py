@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from django.db.transaction import TransactionManagementError
 from mssql_async.context import ContextKind, current_context
 from mssql_async.errors import error_number
 from mssql_async.transaction import Outcome, async_atomic
-from tests.context.project import Project, ask, do
+from tests.context.project import Project, ask, do, until
 from tests.shop.models import Author, Book, Tag
 
 from .conftest import OTHER
@@ -494,3 +496,21 @@ def test_the_connection_of_the_event_loops_thread_is_not_touched(project: Projec
 
     asyncio.run(block())
     assert connection.connection is None
+
+
+async def test_a_block_needs_no_garbage_collector_to_go(project: Project) -> None:
+    seen: list[weakref.ref[Any]] = []
+    async with request():
+        await add("a")
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                async with async_atomic():
+                    async with async_atomic():
+                        await Tag.objects.acount()
+                        seen.append(weakref.ref(current_context()))
+                    seen.append(weakref.ref(current_context()))
+            assert await asyncio.to_thread(until, lambda: not any(ref() for ref in seen))
+        finally:
+            gc.enable()
