@@ -54,7 +54,7 @@ def share(comparisons: Sequence[Comparison]) -> str:
         return "No test was run."
     return (
         f"{passed} of {passed + failed} tests that are not expected to fail on SQL Server pass: "
-        f"{100 * passed / (passed + failed):.1f}%."
+        f"{100 * passed / (passed + failed):.2f}%."
     )
 
 
