@@ -119,7 +119,7 @@ ENDS: list[Callable[[Callable[[], Any]], None]] = [
 
 @pytest.fixture
 def ledger(project: Project) -> Project:
-    project.use(max_size=2, acquire_timeout=0.2)
+    project.use(max_size=2, acquire_timeout=20)
     do("CREATE TABLE ledger (id int)")
     connection.close()
     return project

@@ -33,7 +33,7 @@ def in_thread(work: Callable[[], Any]) -> threading.Thread:
 
 
 class TestAFullPool:
-    pool = {"max_size": 1, "acquire_timeout": 0.2}
+    pool = {"max_size": 1, "acquire_timeout": 2}  # a login must fit in
 
     def wait_in_vain(self, server: DevServer, **options: Any) -> PoolTimeout:
         """While another thread has the only connection."""
