@@ -304,7 +304,9 @@ class TestAThousandTimes:
             for first in range(0, RUNS, 10):
                 await asyncio.gather(*map(self.run_one, range(first, first + 10)))
         assert await until_async(project.is_quiet)
-        assert project.workers.statistics().workers <= 10 + 1
+        # Ten at a time and the request's own; and two of the batch before were cancelled, whose
+        # threads may still be on their way back when the next one begins.
+        assert project.workers.statistics().workers <= 10 + 1 + 2
         sessions = project.server.sessions()
         assert len(sessions) <= size
         assert not any(session.in_transaction for session in sessions)
