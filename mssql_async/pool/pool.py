@@ -556,12 +556,11 @@ class Pool(Upkeep):
         """Open ``min_size`` connections now. Raises what the connector raises."""
         held: list[PooledConnection] = []
         try:
-            # Maintenance, which the first acquire wakes, opens some of them beside this thread.
-            while self.statistics().size < self.settings.min_size:
-                connection = self.acquire(wait=False)
-                if connection is None:
-                    return  # others are opening them, or use them
-                held.append(connection)
+            for _ in range(self.settings.min_size):
+                # Maintenance, which the first one wakes, opens the others beside this thread.
+                connection = self.acquire()
+                if connection is not None:
+                    held.append(connection)
         finally:
             for connection in held:
                 self.release(connection)

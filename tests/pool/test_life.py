@@ -54,6 +54,14 @@ class TestMaintenance:
         until(lambda: connector.open_now == 3)
         assert pool.statistics().idle == 3
 
+    def test_warming_opens_the_smallest_size_and_waits_for_it(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        clock.others = True
+        pool = make_pool(connector, clock=clock, min_size=3)
+        pool.warm()
+        assert connector.attempts == pool.statistics().idle == 3
+
     def test_what_dies_of_the_smallest_size_is_replaced(
         self, connector: StubConnector, clock: StubRuntime
     ) -> None:
