@@ -37,6 +37,8 @@ class Sizes:
     rounds: int = 3
     seconds: float = 0.7
     """Of a turn under load, after its warm-up; 0: there is no load."""
+    loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
+    """Which kinds of request."""
     warm_up: float = 0.2
 
 
@@ -80,7 +82,7 @@ def run(
                 sites = stack.enter_context(all_served(candidates, database, middleware))
                 result.throughput = throughput(
                     sites,
-                    LOADED,
+                    [work for work in LOADED if work.key in sizes.loaded],
                     sizes.clients,
                     load,
                     rounds=sizes.rounds,
@@ -199,6 +201,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--candidates", nargs="+", choices=keys, default=keys, metavar="NAME",
         help=f"of {', '.join(keys)}",
     )  # fmt: skip
+    works = Sizes().loaded
+    parser.add_argument(
+        "--loaded", nargs="+", choices=works, default=works, metavar="KIND",
+        help=f"kinds of request under load: of {', '.join(works)}",
+    )  # fmt: skip
     parser.add_argument("--clients", type=int, nargs="+", metavar="N", help="at a time")
     parser.add_argument("--seconds", type=float, help="of a turn; 0: count only")
     parser.add_argument("--rounds", type=int)
@@ -220,6 +227,7 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
         rounds=int(given("rounds")),
         seconds=given("seconds"),
         warm_up=default.warm_up,
+        loaded=tuple(options.loaded),
     )
 
 

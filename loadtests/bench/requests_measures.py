@@ -29,6 +29,11 @@ class Work:
     name: str
     path: str
 
+    @property
+    def key(self) -> str:
+        """What the command line calls it."""
+        return self.path.split("/")[1]
+
 
 NO_QUERY = Work("no query", "/no-query")
 ONE_QUERY = Work("1 query", "/one-query/{pk}")

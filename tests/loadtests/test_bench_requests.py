@@ -206,7 +206,11 @@ def test_a_site_whose_process_is_gone_has_used_nothing_that_is_known() -> None:
 
 
 def test_options_of_the_command_line_replace_single_sizes() -> None:
-    options = requests.parse(["--quick", "--clients", "4", "8", "--counted", "0"])
+    options = requests.parse(
+        ["--quick", "--clients", "4", "8", "--counted", "0", "--loaded", "no-query"]
+    )
     sizes = requests.sizes_of(options)
-    assert sizes == dataclasses.replace(requests.QUICK, clients=(4, 8), counted=0)
+    assert sizes == dataclasses.replace(
+        requests.QUICK, clients=(4, 8), counted=0, loaded=("no-query",)
+    )
     assert requests.sizes_of(requests.parse([])) == requests.Sizes()
