@@ -177,6 +177,10 @@ class Worker:
         """Whether the driver has not returned from cancelling what ``call`` runs."""
         return self.call is call and any(lease.is_being_cancelled for lease in self.leases.alive())
 
+    def is_stopping(self, call: Call) -> bool:
+        """Whether somebody is about to tell the driver to cancel what ``call`` runs."""
+        return self.call is call and self._stopping is not None
+
     def forsake(self, call: Call) -> None:
         """If ``call`` still runs, the pool is to count its connections no more."""
         with self.call_lock:
@@ -623,8 +627,13 @@ class WorkerPool:
         """A call was told to stop :data:`GRACE` ago. If the driver has not returned from
         that, its server does not react: the context goes on without it."""
         worker = call.worker
-        if worker is not None and worker.is_stuck(call):
+        if worker is None:
+            return
+        if worker.is_stuck(call):
             self.quarantine(call.context, call)
+        elif worker.is_stopping(call):
+            # On a busy machine the driver may only be told after that time.
+            self.attendants.later(GRACE, functools.partial(self.give_up_if_stuck, call))
 
     def quarantine(self, context: Context, call: Call | None = None) -> bool:
         """The call that runs for ``context`` does not come back: another worker may take this

@@ -211,6 +211,24 @@ class TestAServerThatDoesNotReact:
         fault.cancel()
         assert await asyncio.to_thread(until, project.is_quiet)
 
+    async def test_is_noticed_also_where_the_driver_is_told_late(self, project: Project) -> None:
+        attendants = HastyAttendants()
+        project.use_workers(attendants=attendants)
+        context = new_context(ContextKind.REQUEST)
+        async with ContextScope(context):
+            task = await start_waiting(project)
+            (busy,) = project.server.sessions()
+            fault = project.server.faults.freeze(Sessions.spid(busy.spid))
+            task.cancel()
+            await asyncio.wait([task])
+            assert await asyncio.to_thread(until, attendants.something_is_stuck)
+            assert project.workers.statistics().quarantined == 0
+            attendants.pass_time(workers_module.GRACE)
+            assert project.workers.statistics().quarantined == 1
+            fault.cancel()
+            assert await asyncio.to_thread(until, project.is_quiet)
+        await context.end()
+
     async def test_its_place_in_the_pool_is_given_on_when_the_patience_is_over(
         self, project: Project
     ) -> None:
@@ -262,6 +280,21 @@ class HeldAttendants:
         self.due = [(due, job) for due, job in self.due if due > seconds]
         for job in now:
             job()
+
+
+class HastyAttendants(HeldAttendants):
+    """Nothing is done in time: what is due in a while is due before what comes at once is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hasty = True
+
+    def later(self, seconds: float, job: Any) -> None:
+        if self.hasty and seconds == workers_module.GRACE:
+            self.hasty = False
+            job()
+        else:
+            super().later(seconds, job)
 
 
 def _leases() -> list[Any]:

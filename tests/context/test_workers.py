@@ -476,7 +476,7 @@ class TestUnderStress:
         def loop(number: int) -> None:
             rand = random.Random(seed * 10 + number)
             try:
-                asyncio.run(self.contexts(pool, surroundings, rand, counts))
+                asyncio.run(self.contexts(pool, surroundings, rand, counts, errors))
             except BaseException as error:
                 errors.append(error)
 
@@ -494,6 +494,7 @@ class TestUnderStress:
         surroundings: StubSurroundings,
         rand: random.Random,
         counts: Counter[str],
+        errors: list[BaseException],
     ) -> None:
         async def one() -> None:
             context = context_in(pool)
@@ -503,7 +504,8 @@ class TestUnderStress:
             def call(number: int, ties: bool, nap: float) -> int:
                 nonlocal expected
                 if inside or number < expected:
-                    raise Overlap
+                    # At once: a pool that does this may also lose a call, which then hangs.
+                    errors.append(Overlap())
                 expected = number
                 inside.append(number)
                 time.sleep(nap)
@@ -525,14 +527,13 @@ class TestUnderStress:
                     future.cancel()
             if rand.random() < 0.8:
                 for future in await asyncio.gather(*futures, return_exceptions=True):
-                    if isinstance(future, Overlap):
-                        raise future
                     counts["ran" if isinstance(future, int) else "cancelled"] += 1
             await context.end()
             await asyncio.gather(*futures, return_exceptions=True)
 
         for _ in range(10):
-            await asyncio.gather(*(one() for _ in range(12)))
+            if not errors:
+                await asyncio.gather(*(one() for _ in range(12)))
 
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_calls_of_a_context_never_overlap_and_no_worker_is_lost(
