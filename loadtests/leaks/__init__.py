@@ -1,0 +1,1 @@
+"""``python -m loadtests leaks``: does anything cross from one context into another?"""

@@ -1,0 +1,1 @@
+"""What goes with the backend and is not needed to run it."""

@@ -1,0 +1,103 @@
+"""What a detector says when it has found something."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .record import Record, Session, Story, Token
+
+
+class Detector(enum.StrEnum):
+    """What can be found; the words of the verdict table."""
+
+    SHARED_SESSION = "shared session"
+    RETAINED_LEASE = "retained lease"
+    ORPHAN_SESSION = "orphan session"
+    STATE_BLEED = "state bleed"
+    TRANSACTION_BLEED = "transaction bleed"
+    RESULT_MIX_UP = "result mix-up"
+    GROWTH = "growth"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One of the contexts of a finding."""
+
+    token: Token
+    what: str
+    """"request 17 of sync_views (task-3, process 42)", for people."""
+    statement: str = ""
+    place: str = ""
+    """Where it acquired its lease."""
+    at: float | None = None
+
+    @classmethod
+    def of(
+        cls, record: Record, token: Token, *, statement: str = "", place: str = "",
+        at: float | None = None,
+    ) -> Party:  # fmt: skip
+        return cls(token, describe(record.story_of(token), token), statement, place, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One leak. ``culprit`` left or did what ``victim`` came upon; either may be unknown."""
+
+    detector: Detector
+    message: str
+    """One sentence: what happened, with the values."""
+    scenario: str
+    seed: int
+    at: float
+    culprit: Party | None = None
+    victim: Party | None = None
+    session: Session | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        def party(each: Party | None) -> dict[str, Any] | None:
+            if each is None:
+                return None
+            return {
+                "token": each.token, "what": each.what, "statement": each.statement,
+                "place": each.place, "at": each.at,
+            }  # fmt: skip
+
+        return {
+            "detector": self.detector.value,
+            "message": self.message,
+            "scenario": self.scenario,
+            "seed": self.seed,
+            "at": self.at,
+            "session": None if self.session is None else self.session.spid,
+            "culprit": party(self.culprit),
+            "victim": party(self.victim),
+        }
+
+    def describe(self) -> str:
+        """Several lines, for a terminal or a failed test."""
+        lines = [f"{self.detector.value}: {self.message}"]
+        for role, each in (("by", self.culprit), ("seen by", self.victim)):
+            if each is None:
+                continue
+            lines.append(f"  {role} {each.what}")
+            if each.statement:
+                lines.append(f"     statement: {each.statement}")
+            if each.place:
+                lines.append(f"     lease acquired at: {each.place}")
+        where = f"  on {self.session}, " if self.session else "  "
+        lines.append(f"{where}scenario {self.scenario}, seed {self.seed}")
+        return "\n".join(lines)
+
+
+#: Looks through a record. Must not change it.
+Detect = Callable[[Record], Iterable[Finding]]
+
+
+def describe(story: Story | None, token: Token) -> str:
+    if story is None:
+        return f"context {token}" if token else "a context that is not known"
+    task = f"{story.task}, " if story.task else ""
+    return f"{story.kind.value} {token} of {story.scenario} ({task}process {story.process})"
