@@ -10,7 +10,7 @@ ARGS ?=
 
 export PYTHON DJANGO
 
-.PHONY: help demo test lint django-suite bench-pool clean bootstrap
+.PHONY: help demo test lint django-suite bench-pool bench-requests leaks soak clean bootstrap
 .DEFAULT_GOAL := help
 
 help: ## Show this help
@@ -36,6 +36,14 @@ bench-pool: bootstrap ## Measure the pool alone, beside other projects' pools
 
 bench-requests: bootstrap ## Measure whole requests, beside stock mssql-django
 	@$(VENV)/bin/python -m loadtests.bench.requests $(ARGS)
+
+leaks: bootstrap ## Look for leaks between contexts (ARGS="--list" tells what there is)
+	@$(VENV)/bin/python -m loadtests leaks $(ARGS)
+
+soak: bootstrap ## Look for leaks in 100,000 contexts; JSON and HTML go to build/leaks/
+	@mkdir -p build/leaks
+	@$(VENV)/bin/python -m loadtests leaks --contexts 100000 --concurrency 64 \
+		--json build/leaks/soak.json --html build/leaks/soak.html $(ARGS)
 
 clean: ## Remove environments, caches and build results
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov .cache
