@@ -5,9 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .record import Record, Session, Story, Token
+
+
+class Stories(Protocol):
+    """Who knows the contexts: a record, or, where many are asked for, an index of it."""
+
+    def story_of(self, token: Token) -> Story | None: ...
 
 
 class Detector(enum.StrEnum):
@@ -36,10 +42,10 @@ class Party:
 
     @classmethod
     def of(
-        cls, record: Record, token: Token, *, statement: str = "", place: str = "",
+        cls, stories: Stories, token: Token, *, statement: str = "", place: str = "",
         at: float | None = None,
     ) -> Party:  # fmt: skip
-        return cls(token, describe(record.story_of(token), token), statement, place, at)
+        return cls(token, describe(stories.story_of(token), token), statement, place, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+"""Contexts left threads, file descriptors, sessions or memory behind.
+
+The samples of a process are taken when nothing runs in it. The first third is warm-up. Of the
+rest, each size is drawn as a straight line over the number of contexts run: its slope is the
+median of the slopes between any two samples (Theil and Sen), which a few wild samples do not
+move. A line that rises is no leak yet: a pool fills up, a cache gets warm, and then they stay.
+So the rise must also go on to the end, which the samples of the second half alone have to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from ..findings import Detector, Finding
+from ..record import Record, Sample
+
+#: With fewer samples of a process nothing is said of it.
+LEAST_SAMPLES = 6
+#: More samples than that are thinned out: each is compared with each.
+MOST_SAMPLES = 200
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a process may grow by."""
+
+    what: str
+    size: Callable[[Sample], int]
+    per_context: float
+    """A steeper slope is a leak ..."""
+    in_all: float
+    """... once it has come to that much over the contexts looked at."""
+    steady: float | None
+    """So much is a leak at any slope, where it was never less than before."""
+    show: Callable[[float], str]
+
+
+def _count(number: float) -> str:
+    return f"{number:.0f}"
+
+
+def _mebibytes(number: float) -> str:
+    return f"{number / MIB:.1f} MiB"
+
+
+LIMITS = (
+    Limit("threads", lambda sample: sample.threads, 0.01, 4, 8, _count),
+    Limit("file descriptors", lambda sample: sample.descriptors, 0.01, 4, 8, _count),
+    Limit("sessions", lambda sample: sample.sessions, 0.01, 4, 8, _count),
+    Limit("memory", lambda sample: sample.memory, 2048, 16 * MIB, None, _mebibytes),
+)
+
+
+def detect(record: Record) -> Iterator[Finding]:
+    """One finding for each process and size."""
+    processes: dict[int, list[Sample]] = {}
+    for sample in record.samples:
+        processes.setdefault(sample.process, []).append(sample)
+    for process, samples in sorted(processes.items()):
+        if len(samples) < LEAST_SAMPLES:
+            continue
+        samples = sorted(samples, key=lambda sample: (sample.contexts, sample.at))
+        for limit in LIMITS:
+            grown = _growth(limit, samples)
+            if grown is not None:
+                yield _finding(record, process, samples, limit, grown)
+
+
+def _growth(limit: Limit, samples: Sequence[Sample]) -> float | None:
+    """The slope, where it is a leak."""
+    warm = samples[len(samples) // 3 :]
+    late = samples[len(samples) // 2 :]
+    sizes = [limit.size(sample) for sample in warm]
+    span = warm[-1].contexts - warm[0].contexts
+    slope = theil_sen(warm, limit.size)
+    late_slope = theil_sen(late, limit.size)
+    steep = (
+        slope > limit.per_context
+        and late_slope > limit.per_context
+        and slope * span >= limit.in_all
+    )
+    grown = sizes[-1] - sizes[0]
+    steady = (
+        limit.steady is not None
+        and grown >= limit.steady
+        and all(before <= after for before, after in pairwise(sizes))
+        and 3 * (sizes[-1] - limit.size(late[0])) >= grown
+    )
+    return slope if steep or steady else None
+
+
+def theil_sen(samples: Sequence[Sample], size: Callable[[Sample], int]) -> float:
+    """The median slope, per context; 0 where there are no two samples to compare."""
+    if len(samples) > MOST_SAMPLES:
+        step = len(samples) / MOST_SAMPLES
+        samples = [samples[int(at * step)] for at in range(MOST_SAMPLES)]
+    points = [(sample.contexts, size(sample)) for sample in samples]
+    slopes = [
+        (second[1] - first[1]) / (second[0] - first[0])
+        for at, first in enumerate(points)
+        for second in points[at + 1 :]
+        if second[0] > first[0]
+    ]
+    return median(slopes) if slopes else 0.0
+
+
+def _finding(
+    record: Record, process: int, samples: Sequence[Sample], limit: Limit, slope: float
+) -> Finding:
+    first, last = samples[len(samples) // 3], samples[-1]
+    return Finding(
+        Detector.GROWTH,
+        f"The {limit.what} of process {process} grew from {limit.show(limit.size(first))} to "
+        f"{limit.show(limit.size(last))} over {last.contexts - first.contexts} contexts and "
+        f"did not stop ({_rate(limit, slope)}).",
+        record.scenario,
+        record.seed,
+        last.at,
+    )
+
+
+def _rate(limit: Limit, slope: float) -> str:
+    if limit.show is _mebibytes:
+        return f"{slope / 1024:.1f} KiB a context"
+    return f"{slope * 100:.1f} per 100 contexts"
