@@ -1,0 +1,92 @@
+"""Numbers, times and verdicts in words, the same in every report."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..outcome import Outcome
+
+#: What a connection string or T-SQL says a secret with; only the value is hidden.
+_SECRETS = re.compile(
+    r"""\b(pwd|password|access_?token|client_?secret|secret)(\s*[=:]\s*)
+        (N?'(?:[^']|'')*'|"[^"]*"|\{(?:[^}]|\}\})*\}|[^\s;,'"]+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def without_secrets(value: Any) -> Any:
+    """The same plain value; whatever in its texts looks like a password is hidden.
+
+    Nothing that reaches a report should hold one. Statements and errors of drivers are texts
+    of others, though, so it is not left to them.
+    """
+    if isinstance(value, str):
+        return _SECRETS.sub(r"\1\2…", value)
+    if isinstance(value, dict):
+        return {without_secrets(key): without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_secrets(each) for each in value]
+    return value
+
+
+def number(count: int) -> str:
+    return f"{count:,}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 finding``, ``1,204 findings``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def short_number(count: int) -> str:
+    """At most three characters: ``7``, ``940``, ``1k``, ``12k``, ``.2M``, ``3M``."""
+    if count < 1_000:
+        return str(count)
+    if count < 99_500:
+        return f"{count / 1_000:.0f}k"
+    if count < 950_000:
+        return f".{count / 100_000:.0f}M"
+    return f"{min(count / 1_000_000, 99):.0f}M"
+
+
+def duration(seconds: float | None) -> str:
+    """Three digits that count: ``840 µs``, ``12.4 ms``, ``1.08 s``, ``4 min 05 s``."""
+    if seconds is None:
+        return ""
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 0.9995:
+        return f"{_three_digits(seconds * 1e3)} ms"
+    if seconds < 99.95:
+        return f"{_three_digits(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def _three_digits(value: float) -> str:
+    if value < 9.995:
+        return f"{value:.2f}"
+    if value < 99.95:
+        return f"{value:.1f}"
+    return f"{value:.0f}"
+
+
+def verdict(outcome: Outcome) -> str:
+    """One sentence: was something found, and where."""
+    ran = [scenario for scenario in outcome.scenarios if not scenario.skipped]
+    if outcome.found:
+        leaking = sum(1 for scenario in ran if scenario.found)
+        return (
+            f"{counted(outcome.found, 'finding')} in {leaking} of {counted(len(ran), 'scenario')}"
+        )
+    if outcome.silent:
+        return f"{counted(len(outcome.silent), 'control')} not caught"
+    if not ran and outcome.controls:
+        return f"{counted(len(outcome.controls), 'control')} caught"
+    if not ran:
+        return "Nothing ran"
+    return f"Nothing found in {counted(outcome.contexts, 'context')}"
