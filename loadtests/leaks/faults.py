@@ -56,6 +56,7 @@ class Faults:
         """The sessions under test, lowest first."""
 
         def ask(connection: pyodbc.Connection) -> list[int]:
+            self._server.own_statements += 1
             return [row[0] for row in connection.execute(_SESSIONS, self._program)]
 
         return await self._run(ask)
@@ -67,6 +68,7 @@ class Faults:
         """
 
         def ask(connection: pyodbc.Connection) -> bool:
+            self._server.own_statements += 1
             try:
                 connection.execute(f"KILL {int(spid)}")
             except pyodbc.Error as error:

@@ -67,6 +67,9 @@ class Server:
     database: Database
     orders: IO[str] | None = field(default=None, repr=False)
     """Of the embedded server's process."""
+    own_logins: int = 0
+    own_statements: int = 0
+    """What the harness itself has asked, about: not the sessions under test."""
     _ordering: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -91,6 +94,7 @@ class Server:
             driver.in_connection_string(text), autocommit=True, timeout=LOGIN_TIMEOUT
         )
         connection.timeout = QUERY_TIMEOUT
+        self.own_logins += 1
         return connection
 
     def describe(self) -> str:
