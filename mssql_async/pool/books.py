@@ -14,6 +14,7 @@ from .breaker import Breaker
 from .connection import ConnectionState, PooledConnection
 from .connector import Connector
 from .errors import PoolClosed
+from .lenders import LentConnection, lent
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .statistics import Counters, PoolStatistics
@@ -61,6 +62,10 @@ class Books:
     (:mod:`.openings`), what comes with time (:mod:`.upkeep`), lending (:mod:`.pool`).
     """
 
+    notes_in_full: bool = False
+    """Whether each acquire notes the whole stack it comes from; set on the class, of every pool
+    without a setting of its own."""
+
     def __init__(
         self,
         connector: Connector,
@@ -78,6 +83,8 @@ class Books:
         self._max_idle = self.settings.max_idle
         self._window = self.settings.health_check_window
         self._leak_threshold = self.settings.leak_threshold
+        if self._leak_threshold is not None:
+            self.notes_in_full = True
         self._start_empty()
 
     def _start_empty(self) -> None:
@@ -186,6 +193,12 @@ class Books:
         with self._guard:
             quiet = self._now() - self._needed_at > self._max_idle
             return quiet and not self._size() and not len(self._waiters)
+
+    def leases(self) -> list[LentConnection]:
+        """Who holds a connection at this moment. The longest first."""
+        with self._guard:
+            held = list(self._in_use)
+        return lent(held)
 
     def statistics(self) -> PoolStatistics:
         """The pool at this moment."""

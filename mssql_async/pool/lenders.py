@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
+from . import origin
 from .connection import PooledConnection
 from .connector import NO_PROFILE, Profile
+from .origin import Origin
 from .statistics import PoolStatistics
 
 Held = Callable[[], Collection[PooledConnection]]
 """Says which connections cannot come back before the caller gets one: those that it holds
 itself, and those of whoever waits for it. Asked where it would have to wait, without the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class LentConnection:
+    """A connection that is lent at this moment: to whom, since when, from where."""
+
+    number: int
+    lent_at: float
+    """A reading of :func:`time.monotonic`."""
+    holder: int
+    """The thread that acquired it (:func:`threading.get_ident`); 0: it is not noted."""
+    origin: Origin
+
+    def place(self) -> str:
+        """Where it was acquired, or where its thread is now if that is not known."""
+        if origin.is_known(self.origin) or not self.holder:
+            return origin.place(self.origin)
+        return f"by a thread that is now at {origin.place(origin.current(self.holder))}"
+
+
+def lent(connections: Iterable[PooledConnection]) -> list[LentConnection]:
+    """In the order in which they were lent."""
+    leases = [LentConnection(c.number, c.lent_at, c.holder, c.origin) for c in connections]
+    return sorted(leases, key=lambda lease: lease.lent_at)
 
 
 class Lender(Protocol):
@@ -50,3 +77,5 @@ class ConnectionSource(Lender, Protocol):
     def is_unused(self) -> bool: ...
 
     def statistics(self) -> PoolStatistics: ...
+
+    def leases(self) -> list[LentConnection]: ...

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from threading import get_ident
+
 from . import origin
 from .breaker import Breaker, Verdict
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Opened, Profile
-from .lenders import Held
+from .lenders import Held, LentConnection, lent
 from .openings import describe_error
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
@@ -66,6 +68,7 @@ class NullPool:
                 self._close(connection)
                 raise
             connection.profile = profile
+        connection.holder = get_ident()
         connection.origin = origin.capture(2)
         with self._lock:
             self._lent.add(connection)
@@ -128,6 +131,12 @@ class NullPool:
     def is_unused(self) -> bool:
         """Whether nothing is lent: there is nothing else to forget."""
         return not self._lent
+
+    def leases(self) -> list[LentConnection]:
+        """Who holds a connection at this moment. The longest first."""
+        with self._lock:
+            held = list(self._lent)
+        return lent(held)
 
     def statistics(self) -> PoolStatistics:
         """The connections that are lent right now; there are no others."""

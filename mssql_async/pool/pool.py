@@ -142,9 +142,7 @@ class Pool(Upkeep):
                 return None
             connection = found
         connection.holder = get_ident()
-        connection.origin = (
-            origin.capture_two(2) if self._leak_threshold is None else origin.capture(2)
-        )
+        connection.origin = origin.capture(2) if self.notes_in_full else origin.capture_two(2)
         return connection
 
     def _acquire_slowly(self, request: _Request, profile: Profile) -> PooledConnection | None:

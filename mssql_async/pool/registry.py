@@ -74,9 +74,14 @@ def close_pools(matches: Callable[[ConnectParameters], bool] = lambda _: True) -
         source.close()
 
 
+def connection_sources() -> list[ConnectionSource]:
+    """Every pool of this process."""
+    return list(_sources.values())
+
+
 def pool_statistics() -> list[PoolStatistics]:
     """A snapshot of every pool of this process."""
-    return [source.statistics() for source in list(_sources.values())]
+    return [source.statistics() for source in connection_sources()]
 
 
 def _start_empty_after_fork() -> None:

@@ -119,6 +119,10 @@ class LeasedConnection:
         self._xact_abort = False
         """Whether the session may have ``SET XACT_ABORT ON``: then any error ends it."""
         self._dirty = False
+        self.dirtied_by = ""
+        """The statement that has pinned the session, while one has."""
+        self.last_statement = ""
+        """Of the context; for people, who look for what it was doing."""
         self._timeout: int | None = None
         self._baseline_timeout = 0
         self._profile: Profile = NO_PROFILE
@@ -154,6 +158,16 @@ class LeasedConnection:
     @property
     def has_unread_rows(self) -> bool:
         return bool(self._streams) or (self._hold is not None and self._hold.result is not None)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction has begun at the server."""
+        return self._in_transaction
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether the session may carry state that its context left there."""
+        return self._dirty
 
     @property
     def pinned(self) -> bool:
@@ -242,7 +256,7 @@ class LeasedConnection:
             connection.broken = True
             raise
         finally:
-            reset, self._dirty = self._dirty, False
+            reset, self._dirty, self.dirtied_by = self._dirty, False, ""
             self._in_transaction = self._xact_abort = False
             self._lost_to = None
             self._hold = None
@@ -429,6 +443,7 @@ class LeasedConnection:
             if replay is not None:
                 return self._set(replay, sql, values)
         hold = self._ready()
+        self.last_statement = sql
         self._watch(hold, sql, parameterised)
         return self._execute(hold, sql, values, settings)
 
@@ -443,6 +458,7 @@ class LeasedConnection:
         if effect is not Effect.SAVEPOINT or not self._in_transaction:
             if not self._dirty:
                 hold.connection.origin = origin.capture()
+                self.dirtied_by = sql
             self._dirty = True
             if "XACT_ABORT" in sql.upper():
                 self._xact_abort = True
@@ -504,6 +520,7 @@ class LeasedConnection:
         if self._orphans:
             self._reclaim()
         hold = self._ready()
+        self.last_statement = sql
         self._watch(hold, sql, True)
         return self._call(hold, settings, "executemany", sql, rows)
 
@@ -773,11 +790,12 @@ def connections_of(owners: Collection[object]) -> set[PooledConnection]:
     """What the leases of these owners hold. Meant for owners that wait, whatever they wait for:
     what others hold changes meanwhile."""
     return {
-        connection for lease in _all_live() if lease.owner in owners for connection in lease.held
+        connection for lease in live_leases() if lease.owner in owners for connection in lease.held
     }
 
 
-def _all_live() -> list[LeasedConnection]:
+def live_leases() -> list[LeasedConnection]:
+    """Of every context of this process: those that are not closed."""
     while True:
         try:
             return list(_live)
