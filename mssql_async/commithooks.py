@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
-from asgiref.sync import AsyncToSync, async_to_sync
+from asgiref.sync import async_to_sync
 from django.db import connections
 
 from .context import Context, ContextKind, current_context
 from .context.context import ContextExecutor
+from .context.nested import waiting_executor
 
 logger = logging.getLogger("mssql_async.context")
 
@@ -73,7 +74,7 @@ def open_block() -> Context | None:
     context = current_context()
     if context is None or context.kind is not ContextKind.BLOCK:
         return None
-    is_beneath_a_call = getattr(AsyncToSync.executors, "current", None) is not None
+    is_beneath_a_call = waiting_executor() is not None
     return None if is_beneath_a_call else context
 
 

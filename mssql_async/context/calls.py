@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ class Call:
 
     __slots__ = (
         "__weakref__",
+        "above",
         "context",
         "future",
         "given_up",
         "interrupted",
+        "is_left",
         "queued_at",
         "run",
         "state",
@@ -61,9 +64,16 @@ class Call:
     )
 
     def __init__(
-        self, context: Context, run: Callable[[], Any], task: asyncio.Task[Any] | None = None
+        self,
+        context: Context,
+        run: Callable[[], Any],
+        task: asyncio.Task[Any] | None = None,
+        *,
+        above: Call | None = None,
     ) -> None:
         self.context = context
+        self.above = above
+        """The call whose thread waits for asynchronous code that makes this one."""
         self.run = run
         self.task = task
         """Who awaits it, where that is known."""
@@ -74,10 +84,28 @@ class Call:
         """Whether it was told to stop. It is set before the worker is told."""
         self.given_up = False
         """Whether its context went on without it. Under the workers' lock."""
+        self.is_left = False
+        """Whether whoever awaits it was cancelled, and waits only for it to come to its end."""
         self.future = CallFuture(self)
 
     def __repr__(self) -> str:
         return f"<Call {self.state.value} of {self.context!r}>"
+
+    def outermost(self) -> Call:
+        """The one that a worker was given."""
+        call = self
+        while call.above is not None:
+            call = call.above
+        return call
+
+    def let_go(self) -> None:
+        """It does not come back for now. Of the calls around it, let those go on that wait for
+        nothing but its end."""
+        call = self.above
+        while call is not None:
+            if call.is_left:
+                settle(call.future, None, CancelledError())
+            call = call.above
 
     def interrupt(self) -> None:
         """Have the statement that it runs stopped at the server. Returns at once."""
@@ -85,3 +113,19 @@ class Call:
         worker = self.worker
         if worker is not None and self.state is CallState.RUNNING:
             worker.interrupt(self)
+
+
+def settle(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    """Give a future that runs its outcome, if it has none yet (:meth:`Call.let_go`)."""
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+def running_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs here
+        return None

@@ -51,7 +51,7 @@ def _waiting(call: Call | None) -> Iterator[tuple[Context | None, threading.Thre
     """The contexts that wait for a call, and their threads; also threads of no context."""
     while call is not None and call.task is not None:
         tasks = tasks_that_await(call.task)
-        above: Call | None = None
+        above = call.above
         beneath = any(map(_is_a_bridge, tasks))
         for context in _around(call.context):
             worker = _worker_of(context)

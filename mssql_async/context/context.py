@@ -26,8 +26,9 @@ from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db import Error
 from django.db.transaction import TransactionManagementError
 
-from .calls import Call
+from .calls import Call, running_task
 from .errors import TransactionBlockEnded
+from .nested import heeding_nested
 from .threads import WaitingThread
 from .workers import GRACE, Worker, WorkerPool, current_worker
 
@@ -241,15 +242,11 @@ class ContextExecutor(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         context = self._context
-        if args or kwargs:
-            function = fn
-
-            def run() -> Any:
-                return function(*args, **kwargs)
-        else:
-            run = fn
         if context.inline is not None and context.inline(fn):
-            return _run_in_the_loop(run)
+            return _run_in_the_loop(functools.partial(fn, *args, **kwargs))
+        run: Callable[[], Any] = heeding_nested(fn, self)
+        if args or kwargs:
+            run = functools.partial(run, *args, **kwargs)
         if context.is_over:
             context = self._after_the_end()
         if context.kind is ContextKind.BLOCK:
@@ -415,14 +412,7 @@ def _waits_on_a_worker(executor: Any) -> bool:
     if current_worker() is not None:
         return True
     thread = getattr(executor, "_work_thread", None)
-    return thread is None or thread in Worker.threads
-
-
-def running_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no event loop runs here
-        return None
+    return thread is None or Worker.of_thread(thread) is not None
 
 
 def current_context() -> Context | None:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
-from asgiref.sync import AsyncToSync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.db import connections
 
 from .context import Context, ContextKind, beside_the_loop, current_context
+from .nested import waiting_executor
 from .registry import new_context
 from .threads import WaitingThread
 
@@ -79,7 +80,7 @@ class _Shared(Enclosing):
 
 async def enclosing(using: str) -> Enclosing | None:
     """What a block on ``using`` is nested in; ``None``: it is a transaction of its own."""
-    executor = getattr(AsyncToSync.executors, "current", None)
+    executor = waiting_executor()
     if executor is not None:
         try:
             tied = await sync_to_async(_is_tied)(using)
@@ -105,7 +106,7 @@ async def in_transaction(using: str | None) -> bool:
     """Whether this code runs in a transaction already, on ``using`` or, with ``None``, on any
     database."""
     context = current_context()
-    beneath = getattr(AsyncToSync.executors, "current", None) is not None
+    beneath = waiting_executor() is not None
     pinned = context is not None and not context.is_over and context.home.pinned_to is not None
     if beneath or pinned:
         try:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .attendants import ATTENDANTS, Attendants
-from .calls import Call, CallState
+from .calls import Call, CallState, settle
 from .errors import WaitsForItself, WorkerTimeout
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ class _Leases:
 class Worker:
     """One thread. Belongs to a context while that is pinned, else to nobody between calls."""
 
-    #: The threads of all workers.
-    threads: ClassVar[weakref.WeakSet[threading.Thread]] = weakref.WeakSet()
+    _by_thread: ClassVar[weakref.WeakKeyDictionary[threading.Thread, weakref.ref[Worker]]] = (
+        weakref.WeakKeyDictionary()
+    )
 
     def __init__(self, pool: WorkerPool) -> None:
         self.number = next(_numbers)
@@ -137,8 +138,13 @@ class Worker:
         self.thread = threading.Thread(
             target=self._work, name=f"mssql_async worker {self.number}", daemon=True
         )
+        self._by_thread[self.thread] = weakref.ref(self)
 
-        self.threads.add(self.thread)
+    @classmethod
+    def of_thread(cls, thread: threading.Thread) -> Worker | None:
+        """The worker that a thread is."""
+        ref = cls._by_thread.get(thread)
+        return None if ref is None else ref()
 
     def __repr__(self) -> str:
         return f"<Worker {self.number}: {self.call or 'idle'}>"
@@ -184,7 +190,7 @@ class Worker:
     def forsake(self, call: Call) -> None:
         """If ``call`` still runs, the pool is to count its connections no more."""
         with self.call_lock:
-            if self.call is call:
+            if self.call is not None and self.call.outermost() is call:
                 for lease in self.leases.alive():
                     lease.forsake()
 
@@ -241,10 +247,7 @@ class Worker:
         # Only now: whoever awaits it finds the context's worker decided.
         future.forget_call()
         try:
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            settle(future, result, error)
         finally:
             del error, result  # a traceback refers to this frame
         return following
@@ -254,7 +257,10 @@ class Worker:
         """While the call that it runs waits for asynchronous code, it runs this one."""
         with self.call_lock:
             above, self.call = self.call, call
+            too_late = call.interrupted  # whoever did that may have looked before
         try:
+            if too_late:
+                raise CancelledError
             yield
         finally:
             self._call_is_over(call)
@@ -641,7 +647,7 @@ class WorkerPool:
         with self.lock:
             home = context.home
             running = home.running
-            if running is None or (call is not None and running is not call):
+            if running is None or (call is not None and running is not call.outermost()):
                 return False
             worker = running.worker
             if worker is None:
@@ -651,13 +657,16 @@ class WorkerPool:
                 self._quarantined.add(worker)
                 self._count -= 1
             new = None
-            if home.may_go_on and home.pinned_to is None and running.interrupted:
+            is_left = running.interrupted or running.is_left
+            if home.may_go_on and home.pinned_to is None and is_left:
                 running.given_up = True
                 home.running = None
                 new = self._dispatch(home.innermost())
             if new is None:
                 new = self._replacement()
         self._start(new)
+        if call is not None:
+            call.let_go()
         if is_new:
             logger.warning(
                 "A call of %r does not return; its worker and connection are in quarantine until "

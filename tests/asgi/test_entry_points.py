@@ -83,6 +83,18 @@ class TestRequests:
         await asyncio.wait([request.task], timeout=20)
         assert request.task.done()
 
+    @pytest.mark.parametrize("address", ["long/async", "long/sync"])
+    async def test_stop_also_beneath_middleware_that_is_synchronous_only(
+        self, project: Project, address: str
+    ) -> None:
+        with override_settings(MIDDLEWARE=[f"{__name__}.{synchronous_middleware.__name__}"]):
+            request = Request(get_asgi_application(), address)
+        assert await asyncio.to_thread(until, lambda: len(project.running) == 1)
+        request.hang_up()
+        assert await quiet(project)
+        await asyncio.wait([request.task], timeout=20)
+        assert request.task.done()
+
     async def test_a_task_that_outlives_its_request_goes_on_and_leaves_nothing(
         self, project: Project
     ) -> None:
@@ -92,6 +104,13 @@ class TestRequests:
         assert await asyncio.gather(*background) == [4] * 50
         background.clear()
         assert await quiet(project)
+
+
+def synchronous_middleware(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        return get_response(request)
+
+    return middleware
 
 
 class TestWhatARequestLeaves:

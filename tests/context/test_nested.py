@@ -1,0 +1,203 @@
+"""Synchronous code that calls asynchronous code on a worker, as middleware that is synchronous
+only does, is cancelled like any other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import transaction
+
+from mssql_async.context import ContextKind, ContextScope, new_context
+from mssql_async.context import context as context_module
+from mssql_async.devserver.faults import Sessions
+from mssql_async.transaction import async_atomic
+
+from .project import Project, ask, do, until
+
+LONG = "WAITFOR DELAY '00:00:30'"
+
+
+async def view() -> None:
+    await sync_to_async(do)(LONG)
+
+
+def middleware_around(view: Callable[[], Awaitable[Any]]) -> Callable[[], Any]:
+    def middleware() -> Any:
+        return async_to_sync(view)()
+
+    return middleware
+
+
+async def start(project: Project, function: Callable[[], Any]) -> asyncio.Task[Any]:
+    task = asyncio.create_task(sync_to_async(function)())
+    await asyncio.to_thread(until, lambda: len(project.running) == 1)
+    return task
+
+
+@pytest.fixture
+async def request_context(project: Project) -> Any:
+    context = new_context(ContextKind.REQUEST)
+    async with ContextScope(context):
+        yield context
+    await context.end()
+
+
+class TestAnAsynchronousViewBeneathSynchronousMiddleware:
+    async def test_has_its_statement_stopped_when_the_request_is_cancelled(
+        self, project: Project, request_context: Any
+    ) -> None:
+        task = await start(project, middleware_around(view))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, project.is_quiet)
+        assert await sync_to_async(ask)("SELECT 1") == 1
+        assert project.server.counters.logins == 1
+
+    async def test_has_not_where_its_calls_are_asgirefs_own(
+        self, project: Project, request_context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        monkeypatch.setattr(context_module, "heeding_nested", lambda fn, _: fn)
+        task = await start(project, middleware_around(view))
+        (busy,) = project.server.sessions()
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
+        assert not task.done()
+        assert len(project.running) == 1
+        project.server.kill(busy.spid)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+
+    @pytest.mark.parametrize("levels", [2, 3])
+    async def test_has_it_stopped_below_several_of_them(
+        self, project: Project, request_context: Any, levels: int
+    ) -> None:
+        wrapped: Callable[[], Awaitable[Any]] = view
+        for _ in range(levels - 1):
+            wrapped = sync_to_async(middleware_around(wrapped))
+        task = await start(project, middleware_around(wrapped))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_can_use_the_database_to_clean_up(
+        self, project: Project, request_context: Any
+    ) -> None:
+        found: list[Any] = []
+
+        async def tidy_view() -> None:
+            try:
+                await view()
+            finally:
+                found.append(await sync_to_async(ask)("SELECT 7"))
+
+        task = await start(project, middleware_around(tidy_view))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert found == [7]
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_may_answer_in_spite_of_it(self, project: Project, request_context: Any) -> None:
+        async def stubborn_view() -> str:
+            try:
+                await view()
+            except asyncio.CancelledError:
+                return "an answer"
+            return "nobody cancelled"
+
+        task = await start(project, middleware_around(stubborn_view))
+        task.cancel()
+        assert await asyncio.wait_for(task, 20) == "an answer"
+
+    async def test_may_have_a_deadline_of_its_own(
+        self, project: Project, request_context: Any
+    ) -> None:
+        async def hasty_view() -> Any:
+            try:
+                async with asyncio.timeout(0.2):
+                    await view()
+            except TimeoutError:
+                return await sync_to_async(ask)("SELECT 7")
+
+        assert await sync_to_async(middleware_around(hasty_view))() == 7
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_has_it_stopped_also_after_an_earlier_call_of_the_same_middleware(
+        self, project: Project, request_context: Any
+    ) -> None:
+        async def quick() -> Any:
+            return await sync_to_async(ask)("SELECT 1")
+
+        def middleware() -> None:
+            async_to_sync(quick)()
+            async_to_sync(view)()
+
+        task = await start(project, middleware)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_keeps_nobody_waiting_where_the_server_does_not_react(
+        self, project: Project, request_context: Any
+    ) -> None:
+        task = await start(project, middleware_around(view))
+        (busy,) = project.server.sessions()
+        fault = project.server.faults.freeze(Sessions.spid(busy.spid))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, lambda: project.workers.statistics().quarantined == 1)
+        assert await asyncio.wait_for(sync_to_async(ask)("SELECT @@SPID"), 20) != busy.spid
+        fault.cancel()
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_sees_the_transaction_that_the_middleware_has_begun(
+        self, project: Project, request_context: Any
+    ) -> None:
+        async def depth() -> Any:
+            return await sync_to_async(ask)("SELECT @@TRANCOUNT")
+
+        def middleware() -> Any:
+            with transaction.atomic():
+                return async_to_sync(depth)()
+
+        assert await sync_to_async(middleware)() == 1
+        assert project.is_quiet()
+
+    async def test_may_start_a_task_that_goes_on_after_the_middleware_and_the_request(
+        self, project: Project
+    ) -> None:
+        middleware_is_over, request_is_over = asyncio.Event(), asyncio.Event()
+        seen: list[Any] = []
+
+        async def late() -> None:
+            await middleware_is_over.wait()
+            seen.append(await sync_to_async(ask)("SELECT 1"))
+            async with async_atomic():
+                seen.append(await sync_to_async(ask)("SELECT @@TRANCOUNT"))
+            await request_is_over.wait()
+            seen.append(await sync_to_async(ask)("SELECT 3"))
+
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def careless_view() -> None:
+            tasks.append(asyncio.create_task(late()))
+
+        context = new_context(ContextKind.REQUEST)
+        async with ContextScope(context):
+            await sync_to_async(middleware_around(careless_view))()
+            middleware_is_over.set()
+            assert await asyncio.to_thread(until, lambda: len(seen) == 2)
+        await context.end()
+        request_is_over.set()
+        await tasks[0]
+        assert seen == [1, 1, 3]
+        assert await asyncio.to_thread(until, project.is_quiet)
