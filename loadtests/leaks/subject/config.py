@@ -23,6 +23,8 @@ CONTROLS = "loadtests.leaks.controls"
 TOKENS = "LEAKS_TOKENS"
 """Names the file that :mod:`.tokens` reads."""
 
+PROVIDER = "loadtests.leaks.subject.tokens.provide"
+
 OTHER_DATABASE = "leaks_other"
 
 SMALL_POOL: Mapping[str, Any] = {"max_size": 2, "acquire_timeout": 2}
@@ -124,7 +126,7 @@ class SubjectConfig:
         if self.tokens and self.is_ours:
             entry = self._entry(self.pool)
             del entry["USER"], entry["PASSWORD"]
-            entry["OPTIONS"]["token_provider"] = "loadtests.leaks.subject.tokens.provide"
+            entry["OPTIONS"]["token_provider"] = PROVIDER
             found["token"] = entry
         return found
 

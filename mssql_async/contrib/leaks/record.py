@@ -8,9 +8,14 @@ Every class turns into a list of plain values and back (:func:`to_plain`, :func:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from operator import attrgetter
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 #: A context's number in a run. Whoever starts the context chooses it; 0: nobody's.
 Token = int
@@ -298,12 +303,106 @@ _LISTS = (
 
 def to_plain(value: Any) -> Any:
     """Of a record or a part of it: lists, strings, numbers and ``None``, as JSON has them."""
+    kind: Any = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list or kind is tuple:
+        return [to_plain(each) for each in value]
+    if kind is dict:
+        return {key: to_plain(each) for key, each in value.items()}
     if isinstance(value, enum.StrEnum):
         return value.value
-    if isinstance(value, (list, tuple)):
-        return [to_plain(each) for each in value]
-    if isinstance(value, dict):
-        return {key: to_plain(each) for key, each in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return [to_plain(getattr(value, each.name)) for each in fields(value)]
-    return value
+    if is_dataclass(value):
+        return _writer(kind)(value)
+    raise TypeError(f"{kind.__name__} is no part of a record.")
+
+
+def from_plain(cls: type[T], value: Any) -> T:
+    """:func:`to_plain`'s way back.
+
+    :raises TypeError: it is no ``cls`` that was made plain; ``ValueError`` likewise.
+    """
+    hint: Any = cls
+    read = _reader(hint)
+    found: T = value if read is None else read(value)
+    return found
+
+
+# How each class is written and read is found out once, because a wave has 50,000 units. The
+# fields that are plain anyway are not looked at.
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _writer(cls: Any) -> Callable[[Any], list[Any]]:
+    hints = get_type_hints(cls)
+    names = [each.name for each in fields(cls)]
+    values_of = attrgetter(*names)
+    turned = [n for n, name in enumerate(names) if _reader(hints[name]) is not None]
+
+    def write(value: Any) -> list[Any]:
+        values = list(values_of(value))
+        for n in turned:
+            values[n] = to_plain(values[n])
+        return values
+
+    return write
+
+
+@cache
+def _reader(hint: Any) -> Callable[[Any], Any] | None:
+    """What reads a value of that type; ``None``: the value is what it is."""
+    if hint in _PLAIN:
+        return None
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return hint
+    if is_dataclass(hint):
+        return _object_reader(hint)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is UnionType:  # all unions here are with None
+        return _optional_reader(_reader(next(part for part in parts if part is not type(None))))
+    if origin is tuple and parts[1:] == (str,):
+        return tuple
+    if origin in (list, tuple):
+        return _sequence_reader(origin, _reader(parts[0]))
+    if origin is dict:
+        return _mapping_reader(_reader(parts[1]))
+    raise TypeError(f"{hint} is no part of a record.")
+
+
+def _object_reader(cls: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(cls)
+    readers = [
+        (n, reader)
+        for n, each in enumerate(fields(cls))
+        if (reader := _reader(hints[each.name])) is not None
+    ]
+
+    def read(value: Any) -> Any:
+        values = list(value)
+        if len(values) > most:
+            raise TypeError(f"{len(values)} values are too many for {cls.__name__}.")
+        for n, reader in readers:
+            if n < len(values):  # an older one may lack the last, which have defaults
+                values[n] = reader(values[n])
+        return cls(*values)
+
+    most = len(fields(cls))
+    return read
+
+
+def _sequence_reader(
+    make: Any, reader: Callable[[Any], Any] | None
+) -> Callable[[Any], Any]:  # fmt: skip
+    return make if reader is None else lambda value: make(map(reader, value))
+
+
+def _mapping_reader(reader: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    if reader is None:
+        return dict
+    return lambda value: {key: reader(each) for key, each in value.items()}
+
+
+def _optional_reader(reader: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    return None if reader is None else lambda value: None if value is None else reader(value)
