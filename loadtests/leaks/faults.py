@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pyodbc
 
+from . import clock
 from .outcome import Mark
 from .scenario import Need
 from .server import CannotDo, Server
+from .subject import tokens
 
 T = TypeVar("T")
 
@@ -38,8 +42,10 @@ class Faults:
     call them say ``needs = (Need.FAULTS,)`` and are skipped there.
     """
 
-    def __init__(self, server: Server, program: str) -> None:
+    def __init__(self, server: Server, program: str, tokens_file: Path | None = None) -> None:
         self._server = server
+        self._tokens = tokens_file
+        self._token = ""
         self._program = program
         self._connection: pyodbc.Connection | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="leaks-faults")
@@ -107,7 +113,7 @@ class Faults:
     @asynccontextmanager
     async def frozen(self, spid: int | None = None) -> AsyncIterator[None]:
         """Frozen for the time of the block."""
-        began_at = time.time()
+        began_at = clock.now()
         await self.freeze(spid)
         try:
             yield
@@ -122,7 +128,7 @@ class Faults:
     @asynccontextmanager
     async def delayed(self, seconds: float) -> AsyncIterator[None]:
         """Slow for the time of the block."""
-        began_at = time.time()
+        began_at = clock.now()
         number = await self.delay(seconds)
         try:
             yield
@@ -146,7 +152,7 @@ class Faults:
     @asynccontextmanager
     async def refusing(self, error: int = 40613) -> AsyncIterator[None]:
         """No logins for the time of the block."""
-        began_at = time.time()
+        began_at = clock.now()
         number = await self.refuse_logins(error)
         try:
             yield
@@ -158,12 +164,18 @@ class Faults:
         """Everybody's connection is torn down; logins get ``error`` for so many seconds."""
         await self._order("fail_over", seconds=seconds, error=error)
 
-    async def accept_token(self, token: str, valid_for: float | None = None) -> None:
-        """Let an access token in, for so many seconds."""
+    async def issue_token(self, valid_for: float = 3600.0) -> None:
+        """Make an access token that lasts so many seconds, and give it to the application, whose
+        alias "token" logs in with it. The one before is let in no longer."""
+        if self._tokens is None:
+            raise CannotDo("This run has no access tokens.")
+        token, before = secrets.token_urlsafe(24), self._token
         self._server.accept_token(token, valid_for)
-
-    async def revoke_token(self, token: str) -> None:
-        self._server.revoke_token(token)
+        tokens.write(self._tokens, token, time.time() + valid_for)
+        self._token = token
+        if before:
+            self._server.revoke_token(before)
+        self._mark(f"access token for {valid_for:g} s")
 
     # --- statements ----------------------------------------------------------------------------
 
@@ -251,13 +263,13 @@ class Faults:
                 connection.close()
 
     def _mark(self, what: str) -> None:
-        self.marks.append(Mark(time.time(), what))
+        self.marks.append(Mark(clock.now(), what))
 
     def _lasted(self, began_at: float) -> None:
         """The first mark since then has become one with an end."""
         for place, mark in enumerate(self.marks):
             if mark.at >= began_at and mark.ended_at is None:
-                self.marks[place] = Mark(mark.at, mark.what, time.time())
+                self.marks[place] = Mark(mark.at, mark.what, clock.now())
                 return
 
 

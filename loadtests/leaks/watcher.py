@@ -6,7 +6,6 @@ A thread asks ten times a second how many there are. :meth:`Watcher.at_rest` tel
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyodbc
 
 from mssql_async.contrib.leaks.record import ServerSession, Session
 
+from . import clock
 from .outcome import Moment
 from .server import Counted, Server
 
@@ -128,7 +128,7 @@ class Watcher:
         """All of every session under test. ``None``: see :meth:`counts`."""
         if self.blind:
             return None
-        at = time.time()
+        at = clock.now()
 
         def ask(connection: pyodbc.Connection) -> list[ServerSession]:
             rows = connection.execute(_SESSIONS, self._program).fetchall()
@@ -159,9 +159,9 @@ class Watcher:
             counts, inside = self.counts(), self._inside()
             self._keep(
                 Moment(
-                    time.time(),
-                    counts and counts.sessions,
-                    counts and counts.running,
+                    clock.now(),
+                    None if counts is None else counts.sessions,
+                    None if counts is None else counts.running,
                     inside.threads,
                     inside.waiting,
                     inside.in_use,
