@@ -30,6 +30,9 @@ GONE = "gone"
 PATIENCE = 10.0
 """Seconds that anybody waits for a word."""
 
+MOST_CONTEXTS = 4096
+"""Whose words are kept: those of older ones are forgotten, as nobody waits so long."""
+
 _Key = tuple[Token, str]
 
 
@@ -57,6 +60,8 @@ class Signals:
         """As :meth:`tell`, for this process only."""
         with self._lock:
             self._told.setdefault(token, set()).add(what)
+            if len(self._told) > MOST_CONTEXTS:
+                del self._told[next(iter(self._told))]
             waiting = self._waiting.pop((token, what), ())
         for wake in waiting:
             wake()

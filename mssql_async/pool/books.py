@@ -200,6 +200,11 @@ class Books:
             held = list(self._in_use)
         return lent(held)
 
+    def open_connections(self) -> list[int]:
+        """Their numbers: idle or lent."""
+        with self._guard:
+            return [connection.number for connection in (*self._idle, *self._in_use)]
+
     def statistics(self) -> PoolStatistics:
         """The pool at this moment."""
         with self._guard:

@@ -132,6 +132,11 @@ class NullPool:
         """Whether nothing is lent: there is nothing else to forget."""
         return not self._lent
 
+    def open_connections(self) -> list[int]:
+        """The numbers of those that are lent: there are no others."""
+        with self._lock:
+            return [connection.number for connection in self._lent]
+
     def leases(self) -> list[LentConnection]:
         """Who holds a connection at this moment. The longest first."""
         with self._lock:

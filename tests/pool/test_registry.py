@@ -73,3 +73,13 @@ def test_an_empty_one_is_forgotten_when_another_is_made() -> None:
     source("old", settings=PoolSettings(max_idle=0))
     source("new")
     assert known() == {"registry new"}
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_what_is_lent_is_open(pooled: bool) -> None:
+    one = source("counted", pooled=pooled)
+    connection = one.acquire()
+    assert connection is not None
+    assert one.open_connections() == [connection.number]
+    one.release(connection)
+    assert one.open_connections() == ([connection.number] if pooled else [])

@@ -1,0 +1,207 @@
+"""Where a process keeps what it has seen until the harness asks for it, once a wave.
+
+Appending to a list is all that a context pays; no lock is needed for that.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from mssql_async.contrib.leaks.record import (
+    Answer,
+    Record,
+    Sample,
+    Seen,
+    Session,
+    Sight,
+    State,
+    Story,
+    Token,
+    Unit,
+    Written,
+)
+
+from .adapters import Adapter, Connection
+from .clock import now
+
+STEP = 0.005
+"""Seconds between two looks whether the process is at rest."""
+
+
+class Recorder:
+    """What the contexts of this process have seen, and which of them are open."""
+
+    def __init__(self) -> None:
+        self._start_empty()
+        self.adapter: Adapter | None = None
+        """What the process itself knows of its connections; ``None``: nobody asks."""
+        self.baseline: dict[str, State] = {}
+
+    def _start_empty(self) -> None:
+        self.process = os.getpid()
+        self._lock = threading.Lock()
+        self._open: dict[Token, Story] = {}
+        self._ended: list[Story] = []
+        self._contexts = 0
+        self.units: list[Unit] = []
+        self.sights: list[Sight] = []
+        self.answers: list[Answer] = []
+        self.written: list[Written] = []
+        self.seen: list[Seen] = []
+        self._users: dict[Connection, tuple[Session, Token, bool]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Recorder of process {self.process}: {len(self._open)} contexts are open>"
+
+    # --- contexts ------------------------------------------------------------------------------
+
+    def began(self, story: Story) -> None:
+        with self._lock:
+            self._open[story.token] = story
+
+    def ended(self, story: Story) -> None:
+        with self._lock:
+            self._ended.append(story)
+            self._contexts += 1
+            if self._open.get(story.token) is story:
+                del self._open[story.token]
+
+    @property
+    def running(self) -> int:
+        """Contexts that have begun and not ended."""
+        return len(self._open)
+
+    # --- connections ---------------------------------------------------------------------------
+
+    def used(self, connection: Connection | None, session: Session, token: Token) -> None:
+        """A context was seen on that connection, and the server has said which session it is."""
+        if connection is not None:
+            before = self._users.get(connection)
+            several = before is not None and (before[2] or before[1] != token)
+            self._users[connection] = session, token, several
+
+    def session_of(self, connection: Connection | None) -> Session | None:
+        """As the server has said it to whoever looked last; ``None``: nobody has looked."""
+        user = None if connection is None else self._users.get(connection)
+        return None if user is None else user[0]
+
+    def user_of(self, connection: Connection) -> Token:
+        """Who was seen on it last; 0: nobody."""
+        user = self._users.get(connection)
+        return 0 if user is None else user[1]
+
+    def was_used_by_several(self, connection: Connection) -> bool:
+        user = self._users.get(connection)
+        return user is not None and user[2]
+
+    # --- what the harness asks for ---------------------------------------------------------------
+
+    def drain(self) -> Record:
+        """All that was seen since the last time. Contexts that are open come as far as they are,
+        and again when they have ended."""
+        record = Record(baseline=dict(self.baseline))
+        with self._lock:
+            record.stories = [*self._ended, *(_copy(story) for story in self._open.values())]
+            self._ended.clear()
+        record.units = _taken(self.units)
+        record.sights = _taken(self.sights)
+        record.answers = _taken(self.answers)
+        record.written = _taken(self.written)
+        record.seen = _taken(self.seen)
+        return record
+
+    def collect(self, patience: float = 5.0) -> Record:
+        """:meth:`drain`, once nothing runs here any more or ``patience`` seconds are over, with
+        what the process holds and knows then and how large it is."""
+        self.rest(patience)
+        record = self.drain()
+        if self.adapter is not None:
+            # Before the collector of cycles: what only that would free is held.
+            record.held = self.adapter.held(self)
+            known = self.adapter.known(self)
+            record.known = [known]
+            self._forget({*self.adapter.connections()})
+        gc.collect()
+        record.samples = [self.sample()]
+        return record
+
+    def rest(self, patience: float) -> bool:
+        """Wait until every context has ended and the adapter sees nothing run. ``False``: in
+        vain."""
+        deadline = time.monotonic() + patience
+        while self.running or (self.adapter is not None and not self.adapter.is_at_rest()):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(STEP)
+        return True
+
+    def sample(self) -> Sample:
+        return Sample(
+            self.process,
+            now(),
+            self._contexts,
+            threading.active_count(),
+            _descriptors(),
+            0 if self.adapter is None else len(self.adapter.connections()),
+            _memory(),
+        )
+
+    def _forget(self, alive: set[Connection]) -> None:
+        """Connections that are no more, so that their numbers do not pile up."""
+        for connection in list(self._users):
+            if connection not in alive:
+                self._users.pop(connection, None)
+
+
+def _taken(seen: list[Any]) -> list[Any]:
+    """What is in it by now, taken out; others go on appending."""
+    count = len(seen)
+    taken = seen[:count]
+    del seen[:count]
+    return taken
+
+
+def _copy(story: Story) -> Story:
+    return Story(
+        story.token, story.scenario, story.kind, story.began_at, story.process,
+        parent=story.parent, task=story.task,
+    )  # fmt: skip
+
+
+def _descriptors() -> int:
+    """0 where nobody says."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return len(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
+        except OSError:
+            continue
+    return 0
+
+
+def _memory() -> int:
+    """Resident, in bytes; at its highest where only that is known."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        try:
+            import resource
+        except ImportError:
+            return 0
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+RECORDER = Recorder()
+"""Of this process."""
+
+
+def _start_empty_after_fork() -> None:
+    RECORDER._start_empty()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_empty_after_fork)
