@@ -1,0 +1,48 @@
+"""A request works on several databases at once, each with a transaction of its own.
+
+What happens to the one is nothing to the other. A backend that mixes up pools, or ends only one of
+a request's connections, would leave the second behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from mssql_async.contrib.leaks.record import Fate
+
+from ..scenario import Reply, Scenario, Visit
+from ..story import Story
+
+
+class Refused(Exception):
+    """What the application does not want."""
+
+
+class SeveralAliases(Scenario):
+    def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
+        work(story)
+        return HttpResponse("one of two")
+
+    async def view_async(self, request: HttpRequest, story: Story) -> HttpResponseBase:
+        await asyncio.gather(story.aprobe(), story.aprobe(alias="other"))
+        await sync_to_async(work)(story)
+        return HttpResponse("one of two")
+
+    async def visit(self, visit: Visit) -> Reply | None:
+        return await visit.get(visit.rand.choice(["", "async"]))
+
+
+def work(story: Story) -> None:
+    try:
+        with story.transaction("other"):
+            with story.transaction():
+                story.write()
+                story.probe(alias="other")
+                story.probe()
+            raise Refused
+    except Refused:
+        story.look()
+        story.probe(alias="other")
