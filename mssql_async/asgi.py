@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import django
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 
+from .atomicviews import AtomicViews
 from .context import ContextKind, ContextScope, current_context, new_context
+from .context.enclosing import around_a_request
 from .context.trivial import is_trivial
 from .pool.registry import close_pools
 
@@ -36,7 +38,8 @@ class ConnectionLifecycle:
 
     Goes around Django's application, Channels, Starlette with Django mounted, or any other. At
     the start of the server (``lifespan``) pools open their ``min_size``, at its end all are
-    closed; where the application knows nothing of ``lifespan``, that is answered here.
+    closed; where the application knows nothing of ``lifespan``, that is answered here. Called in
+    a test that is a transaction (``TestCase``), it takes part in that.
     """
 
     def __init__(self, app: Application) -> None:
@@ -52,6 +55,14 @@ class ConnectionLifecycle:
                 await self._lifespan(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
+            return
+        around = await around_a_request()
+        if around is not None:
+            async with ContextScope(around.context):
+                try:
+                    await self.app(scope, receive, send)
+                finally:
+                    around.leave()
             return
         context = new_context(kind)
         routing = ContextScope(context)
@@ -130,7 +141,7 @@ async def warm_pools() -> None:
     await sync_to_async(warm, thread_sensitive=False)()
 
 
-class Handler(ASGIHandler):
+class Handler(AtomicViews, ASGIHandler):
     """Django's handler, with transactions around asynchronous views where ``ATOMIC_REQUESTS``
     asks for them, and without hops to a thread that has nothing to do."""
 
@@ -139,18 +150,6 @@ class Handler(ASGIHandler):
         if context is not None and context.inline is None:
             context.inline = is_trivial
         await super().handle(scope, receive, send)
-
-    def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        if not iscoroutinefunction(view):
-            atomic: Callable[..., Any] = super().make_view_atomic(view)
-            return atomic
-        from .transaction import async_atomic
-
-        non_atomic: set[str] = getattr(view, "_non_atomic_requests", set())
-        for alias, settings in connections.settings.items():
-            if settings["ATOMIC_REQUESTS"] and alias not in non_atomic:
-                view = async_atomic(using=alias)(view)
-        return view
 
 
 def get_asgi_application() -> ConnectionLifecycle:

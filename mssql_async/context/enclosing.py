@@ -14,6 +14,9 @@ from .nested import waiting_executor
 from .registry import new_context
 from .threads import WaitingThread
 
+#: Contexts whose transaction, or connection, is for all that is done in them.
+_TAKE_TURNS = (ContextKind.BLOCK, ContextKind.CONNECTION, ContextKind.SURROUNDING)
+
 
 class Enclosing:
     """A context that a block is nested in, for as long as the block needs it."""
@@ -78,6 +81,17 @@ class _Shared(Enclosing):
             self.context.end_soon()
 
 
+async def around_a_request() -> Enclosing | None:
+    """The transaction that a request is made in: of a test that calls the application itself.
+    ``None``, as from servers: in none."""
+    executor = waiting_executor()
+    if executor is not None:
+        return _Shared.of_thread(executor) if await sync_to_async(_is_tied)(None) else None
+    with beside_the_loop():
+        wrappers = [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
+    return _Shared.of_wrappers(wrappers) if wrappers else None
+
+
 async def enclosing(using: str) -> Enclosing | None:
     """What a block on ``using`` is nested in; ``None``: it is a transaction of its own."""
     executor = waiting_executor()
@@ -90,7 +104,7 @@ async def enclosing(using: str) -> Enclosing | None:
             return _Shared.of_thread(executor) if tied else None
     context = current_context()
     if context is not None:
-        if context.kind in (ContextKind.BLOCK, ContextKind.CONNECTION):
+        if context.kind in _TAKE_TURNS:
             return Enclosing(context)
         if context.home.pinned_to is not None and not context.is_over:
             return Enclosing(context)  # a session with state, which the block is to see
@@ -128,11 +142,11 @@ def in_transaction_here(using: str | None) -> bool:
     )
 
 
-def _is_tied(using: str) -> bool:
-    """Whether this thread is in a transaction, or its session has state that a block has to
-    see. Another connection might also never become free: this thread holds one."""
+def _is_tied(using: str | None) -> bool:
+    """Whether this thread is in a transaction (``None``: on any database), or its session has
+    state that a block has to see. Another connection might also never become free: this thread holds one."""
     return any(
         wrapper.in_atomic_block or not getattr(wrapper, "at_rest", True)
         for wrapper in connections.all(initialized_only=True)
-        if wrapper.alias == using
+        if using in (None, wrapper.alias)
     )

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application as djangos_application
 from django.db import connections
+from django.test import AsyncClient as DjangosAsyncClient
 from django.test import override_settings
 
 from mssql_async.asgi import ConnectionLifecycle, Handler
+from mssql_async.test import AsyncClient
+from mssql_async.test import Client as SyncClient
 from tests.asgi.apps import Client, Request
 from tests.context.project import Project, until
 
@@ -111,3 +115,33 @@ async def test_without_our_entry_point_django_refuses(project: Project) -> None:
     status, _ = await Client(ConnectionLifecycle(djangos_application())).get("succeeds")
     assert status == 500
     assert rows(project) == []
+
+
+class TestTheTestClients:
+    async def test_put_asynchronous_views_into_transactions(self, project: Project) -> None:
+        response = await AsyncClient().get("/succeeds")
+        assert (response.status_code, response.content) == (200, b"1")
+        assert rows(project) == ["a"]
+        with pytest.raises(ValueError, match="on purpose"):
+            await AsyncClient().get("/fails")
+        assert rows(project) == ["a"]
+
+    async def test_of_synchronous_tests_do_so_too(self, project: Project) -> None:
+        response = await sync_to_async(SyncClient().get)("/succeeds")
+        assert (response.status_code, response.content) == (200, b"1")
+        with pytest.raises(ValueError, match="on purpose"):
+            await sync_to_async(SyncClient().get)("/fails")
+        assert rows(project) == ["a"]
+
+    async def test_leave_synchronous_views_as_they_were(self, project: Project) -> None:
+        assert (await AsyncClient().get("/is_synchronous")).content == b"1"
+
+    async def test_of_django_refuse(self, project: Project) -> None:
+        """The control."""
+        with pytest.raises(RuntimeError, match="ATOMIC_REQUESTS"):
+            await DjangosAsyncClient().get("/succeeds")
+
+    async def test_take_the_arguments_of_djangos(self) -> None:
+        client = AsyncClient(enforce_csrf_checks=True, headers={"x-a": "b"})
+        assert client.handler.enforce_csrf_checks
+        assert client.defaults == DjangosAsyncClient(headers={"x-a": "b"}).defaults

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
-from django.test import TestCase, TransactionTestCase
+from django.http import HttpRequest, HttpResponse
+from django.test import TestCase, TransactionTestCase, override_settings
+from django.urls import path
 
+from mssql_async.asgi import get_asgi_application
 from mssql_async.transaction import Outcome, async_atomic
+from tests.asgi.apps import Client as AsgiClient
 from tests.context.project import ask
 from tests.shop.models import Tag
 
@@ -116,6 +121,79 @@ class InATestCase(TestCase):
         assert Tag.objects.count() == 2
 
 
+@override_settings(ROOT_URLCONF="tests.transactions.test_joining", MIDDLEWARE=[])
+class ARequestInATestCase(TestCase):
+    """Made by the test itself, with the project's ASGI application and any client for that."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        Tag.objects.create(name="a")
+
+    async def test_sees_and_changes_what_the_test_does(self) -> None:
+        client = AsgiClient(get_asgi_application())
+        for number, address in enumerate(("adds", "adds_synchronously", "adds_in_a_block")):
+            before = await names()
+            seen = (await client.get(f"{address}/{number}"))[1].decode()
+            assert seen == ",".join([*before, str(number)])
+            assert await names() == sorted([*before, str(number)])
+
+    async def test_leaves_the_transaction_to_the_test(self) -> None:
+        client = AsgiClient(get_asgi_application())
+        assert (await client.get("fails/x"))[0] == 500
+        assert await names() == ["a"]
+        assert (await client.get("adds/b"))[0] == 200
+        assert await sync_to_async(lambda: connection.in_atomic_block)()
+
+    async def test_is_apart_where_nobody_looks_for_one(self) -> None:
+        """The control."""
+        inside = await spid()
+        asked = AsgiClient(get_asgi_application())
+        assert (await asked.get("asks"))[1] == str(inside).encode()
+        with mock.patch("mssql_async.asgi.around_a_request", _nothing_around):
+            assert (await asked.get("asks"))[1] != str(inside).encode()
+
+
+async def _nothing_around() -> None:
+    return None
+
+
+async def asks(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(await spid()))
+
+
+async def adds(request: HttpRequest, name: str) -> HttpResponse:
+    before = await names()
+    await add(name)
+    return HttpResponse(",".join([*before, name]))
+
+
+async def adds_in_a_block(request: HttpRequest, name: str) -> HttpResponse:
+    async with async_atomic():
+        return await adds(request, name)
+
+
+def adds_synchronously(request: HttpRequest, name: str) -> HttpResponse:
+    before = [tag.name for tag in Tag.objects.order_by("name")]
+    with transaction.atomic():
+        Tag.objects.create(name=name)
+    return HttpResponse(",".join([*before, name]))
+
+
+async def fails(request: HttpRequest, name: str) -> HttpResponse:
+    async with async_atomic():
+        await add(name)
+        raise Broken
+
+
+urlpatterns = [
+    path("asks", asks),
+    path("adds/<name>", adds),
+    path("adds_in_a_block/<name>", adds_in_a_block),
+    path("adds_synchronously/<name>", adds_synchronously),
+    path("fails/<name>", fails),
+]
+
+
 class InATransactionTestCase(TransactionTestCase):
     available_apps = ["tests.shop"]
 
@@ -208,3 +286,13 @@ async def test_with_transactions_a_block_is_one_of_its_own() -> None:
 async def test_it_left_nothing_behind() -> None:
     async with async_atomic():
         assert await names() == []
+
+
+@pytest.mark.django_db
+@override_settings(ROOT_URLCONF="tests.transactions.test_joining", MIDDLEWARE=[])
+async def test_a_request_sees_what_a_fixture_has_created(tag: Tag) -> None:
+    client = AsgiClient(get_asgi_application())
+    assert (await client.get("adds/b"))[1] == b"a,b"
+    assert (await client.get("adds_in_a_block/c"))[1] == b"a,b,c"
+    async with async_atomic():
+        assert await names() == ["a", "b", "c"]
