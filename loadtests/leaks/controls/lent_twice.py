@@ -1,0 +1,47 @@
+"""A pool that lends a connection which somebody has already.
+
+Whenever one is lent, each third caller gets that instead of one of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+from mssql_async.contrib.leaks.findings import Detector
+from mssql_async.pool import NO_PROFILE, Pool, PooledConnection, Profile
+
+from . import Control
+from ._broken import every
+
+CONTROL = Control(Detector.SHARED_SESSION, ["uncommitted_rows"], contexts=200)
+
+
+def install() -> None:
+    acquire, release = Pool.acquire, Pool.release
+    also_lent: Counter[PooledConnection] = Counter()
+    lock = threading.Lock()
+    is_due = every(3)
+
+    def acquire_what_is_lent(
+        self: Pool, profile: Profile = NO_PROFILE, **how: Any
+    ) -> PooledConnection | None:  # fmt: skip
+        with lock, self._guard:
+            lent = next(iter(self._in_use), None)
+            if lent is not None and lent.profile == profile and is_due():
+                also_lent[lent] += 1
+                return lent
+        return acquire(self, profile, **how)
+
+    def release_the_last_time(
+        self: Pool, connection: PooledConnection, *, reset: bool = False
+    ) -> None:  # fmt: skip
+        with lock:
+            if also_lent[connection]:
+                also_lent[connection] -= 1
+                return
+        release(self, connection, reset=reset)
+
+    Pool.acquire = acquire_what_is_lent  # type: ignore[method-assign]
+    Pool.release = release_the_last_time  # type: ignore[method-assign]
