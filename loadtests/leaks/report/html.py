@@ -27,6 +27,8 @@ _PAGE = Path(__file__).with_name("page")
 _SCRIPTS = ("shared", "stories", "lanes", "series", "latencies", "findings", "start")
 _DETECTORS = list(Detector)
 _USES = list(Use)
+_NO_BREAK = "\u2011"
+"""A hyphen at which no line ends."""
 
 
 def write_html(outcome: Outcome, path: Path | str) -> None:
@@ -225,7 +227,8 @@ def _header(outcome: Outcome) -> str:
         lines.append(f'<ul class="found">{"".join(found)}</ul>')
     lines.append('<dl class="facts">')
     lines += [
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        f"<div{' class=wide' if name in {'Server', 'Versions'} else ''}>"
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts.items()
         if value
     ]
@@ -251,7 +254,7 @@ def _verdict_table(outcome: Outcome) -> str:
     """Scenarios with findings first, since these are looked for; those that were skipped last."""
     heads = "".join(
         f'<th scope="col" class="count{" has" if outcome.found_by(detector) else ""}">'
-        f"{escape(detector.value)}</th>"
+        f"{escape(detector.value).replace('-', _NO_BREAK)}</th>"
         for detector in _DETECTORS
     )
     ordered = sorted(
@@ -329,15 +332,15 @@ def _errors(outcome: Outcome) -> str:
     if not rows:
         return ""
     body = "\n".join(
-        f"<tr><td>{number(count)}</td><td>{escape(name)}</td>"
-        f'<td class="text">{escape(text)}</td></tr>'
+        f'<tr><th scope="row"><span class="name">{escape(name)}</span></th>'
+        f'<td class="text">{escape(text)}</td><td>{number(count)}</td></tr>'
         for count, name, text in rows
     )
     return (
         '<div id="errors"><h3>Errors that no scenario allows for</h3>'
         '<p class="note">Not leaks, but they do not pass unseen.</p>'
-        '<div class="scroll"><table class="plain"><thead><tr><th scope="col">times</th>'
-        '<th scope="col">scenario</th><th scope="col" class="text">error</th></tr></thead>'
+        '<div class="scroll"><table class="plain"><thead><tr><th scope="col">scenario</th>'
+        '<th scope="col" class="text">error</th><th scope="col">times</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div></div>"
     )
 

@@ -7,12 +7,12 @@ function findingStories(lanes, finding, node) {
   const zero = lanes.beginOf ? lanes.beginOf(finding) : 0;
   const roles = [[finding.culprit, "Did it, or left it"], [finding.victim, "Came upon it"]];
   const sides = roles.filter(([party]) => party).map(([party, role]) =>
-    sideOf(scenario, { party, role, bar: lanes.nearest ? lanes.nearest(finding, party) : null }));
+    sideOf(scenario, { party, role, accused: party === finding.culprit, bar: lanes.nearest ? lanes.nearest(finding, party) : null }));
   showStories(node, {
     tag: finding.name,
     isLeak: true,
     sentence: finding.message,
-    sub: `${finding.spid === null ? "" : `Session ${finding.spid}, `}${finding.scenario}, ${duration(finding.at)} into the run. ${zero ? "Times from the picture's beginning." : "Times from the run's beginning."}`,
+    sub: `${finding.spid === null ? "" : `Session ${finding.spid}, `}${finding.scenario}, ${finding.at.toFixed(3)} s into the run. ${zero ? "Times from the picture's beginning." : "Times from the run's beginning."}`,
     sides,
     zero,
   });
@@ -86,7 +86,7 @@ function makeFindings(node, lanes) {
       if (lanes.has && lanes.has(finding)) body.append(h("button", { type: "button", class: "to-lanes", onclick: () => lanes.show(finding) }, "Show in the lanes"));
     } },
     h("span", { class: "tag" }, finding.name), h("span", { class: "message" }, finding.message),
-    h("span", { class: "scenario" }, finding.scenario), h("span", { class: "when" }, duration(finding.at)));
+    h("span", { class: "scenario" }, finding.scenario), h("span", { class: "when" }, `${finding.at.toFixed(3)} s`));
     return h("div", { class: "item", "data-detector": finding.detector, "data-scenario": finding.scenario }, head, body);
   }
   draw();

@@ -277,7 +277,7 @@ function makeLanes(node, openFinding) {
       sub: other
         ? `Both had it for ${duration(overlap)}${others.length > 1 ? `; ${plural(others.length - 1, "other bar")} overlapped it too` : ""}. Times from the picture's beginning, ${duration(begin)} into the run.`
         : `Times from the picture's beginning, ${duration(begin)} into the run.`,
-      sides: pair.map((each, n) => sideOf(scenario, { bar: each, role: other ? ["Had it first", "Came in between"][n] : "The context" })),
+      sides: pair.map((each, n) => sideOf(scenario, { bar: each, accused: n === 1, role: other ? ["Had it first", "Came in between"][n] : "The context" })),
       zero: begin,
     });
   }

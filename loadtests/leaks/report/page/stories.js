@@ -1,12 +1,12 @@
 // Two contexts side by side: what each of them did, and when, on one scale.
 
 // A side: what is known of one context. `bar` is its unit in a picture, `party` its part in a
-// finding; either may be missing.
-function sideOf(scenario, { bar, party, role }) {
+// finding; either may be missing. `accused`: it is the one that did or left something.
+function sideOf(scenario, { bar, party, role, accused }) {
   const token = bar ? bar.token : party.token;
   const told = scenario && scenario.stories.get(token);
   return {
-    role, token,
+    role, token, accused,
     what: (told && told.what) || (party && party.what) || `context ${token}`,
     told,
     unit: bar && { use: bar.use, began: bar.began, ended: bar.ended },
@@ -16,7 +16,7 @@ function sideOf(scenario, { bar, party, role }) {
   };
 }
 
-function storyCard(side, zero, isSecond) {
+function storyCard(side, zero) {
   const rows = [];
   const row = (name, value) => value && rows.push(h("dt", {}, name), h("dd", {}, value));
   const span = (began, ended) => `${duration(began - zero)} to ${ended === null ? "not ended" : duration(ended - zero)}`;
@@ -32,7 +32,7 @@ function storyCard(side, zero, isSecond) {
   }
   if (!side.unit && side.at !== null) row("At", duration(side.at - zero));
   row("Lease acquired at", side.place && h("code", {}, side.place));
-  return h("article", { class: `story ${isSecond ? "second" : "first"}`, "data-token": side.token },
+  return h("article", { class: `story${side.accused ? " accused" : ""}`, "data-token": side.token },
     h("p", { class: "role" }, h("i", {}), side.role),
     h("h4", {}, side.what),
     h("dl", {}, ...rows),
@@ -66,7 +66,7 @@ function diagram(sides, zero, width) {
       const ended = side.told.ended === null ? last : side.told.ended;
       picture.append(s("line", { class: "life", x1: x(side.told.began), x2: Math.max(x(side.told.began) + 2, x(ended)), y1: middle, y2: middle }));
     }
-    const colour = n ? "unit-b" : "unit-a";
+    const colour = side.accused ? "unit-b" : "unit-a";
     if (side.unit) picture.append(s("rect", { class: colour, x: x(side.unit.began), y: rowOf(n), height: 12, rx: 2, width: Math.max(2, x(side.unit.ended) - x(side.unit.began)) }));
     else if (side.at !== null) picture.append(s("circle", { class: colour, cx: x(side.at), cy: middle, r: 5 }));
   });
@@ -89,7 +89,7 @@ function showStories(node, { tag, isLeak, sentence, sub, sides, zero }) {
     sub ? h("p", { class: "sub" }, sub) : null,
     place,
     h("div", { class: `stories${sides.length === 1 ? " one" : ""}` },
-      ...sides.map((side, n) => storyCard(side, zero, n === 1)))));
+      ...sides.map((side) => storyCard(side, zero)))));
   onWidth(place, (width) => {
     const picture = diagram(sides, zero, width);
     place.replaceChildren(...(picture ? [picture] : []));
