@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 from mssql_async.contrib.leaks.findings import Detector
 
@@ -32,10 +31,6 @@ class Control:
     contexts: int = 120
     """In all, which is enough with any seed."""
     concurrency: int = 8
-    engine: str = "mssql_async"
-    conn_max_age: int | None = 0
-    pool: Mapping[str, Any] = field(default_factory=dict)
-    """``OPTIONS["pool"]``"""
     name: str = ""
     """The module's."""
     title: str = ""
