@@ -75,9 +75,7 @@ class PoolAdapter:
             workers.waiting or workers.quarantined or workers.idle < workers.workers
         ):
             return False
-        return not any(
-            pool.in_use or pool.opening or pool.waiting for pool in pool_statistics()
-        )
+        return not any(pool.in_use or pool.opening or pool.waiting for pool in pool_statistics())
 
     def held(self, recorder: Recorder) -> list[Held]:
         at = now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from mssql_async.contrib.leaks.record import Token
@@ -34,7 +34,7 @@ def current_place() -> str:
         frame = frame.f_back
 
 
-@lru_cache(maxsize=None)
+@cache
 def _shown(name: str) -> str:
     """How the file is called, or nothing where it is not the application's."""
     if name.startswith("<"):

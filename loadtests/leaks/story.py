@@ -1,0 +1,671 @@
+"""What a view tells of itself: the application's side of the record.
+
+A :class:`Story` is one context. Its methods do what an application does (a query, an ORM insert,
+a transaction), the way it is done with any Django backend, and note what they see. Times are taken
+while the context has its session for itself: the first one after it was handed over, where the
+pool tells, and before the statement is sent; the last one after the last row is read, and before
+anybody else may have the session.
+
+The methods with an ``a`` in front are for asynchronous code; they are the others, run by
+``sync_to_async``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import Token as Reset
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connections
+from django.db import transaction as djangos
+
+from mssql_async.contrib.leaks.record import (
+    Answer,
+    AnswerKind,
+    Fate,
+    Kind,
+    Seen,
+    Session,
+    Sight,
+    State,
+    Token,
+    Unit,
+    Use,
+    Written,
+)
+from mssql_async.contrib.leaks.record import Story as Told
+
+from . import probe
+from .adapters import Connection
+from .clock import now
+from .place import CURRENT, current_place
+from .recorder import RECORDER, Recorder
+from .signals import PATIENCE, SIGNALS, Signals
+from .transactions import OpenTransaction, changes, enter, note_change, open_transaction
+
+T = TypeVar("T")
+
+UNKNOWN = Session(0)
+"""Of a statement that does not tell its session, on a connection that nobody has looked at."""
+_SHOWN = 200
+"""Characters of a statement."""
+_MOST_SEEN = 20
+_INVISIBLE = (Fate.ROLLED_BACK.value, Fate.OPEN.value)
+_MARK = re.compile(r"leaks -?\d+-\d+")
+"""What errors and messages carry."""
+
+_numbers = itertools.count(1)
+GENERATION = 10**9
+"""Children of context 17 are 1000000017, 2000000017, …: no client's number is that large."""
+
+
+class Story:
+    """One context: a request, a WebSocket, a task, a thread. May be used from any thread.
+
+    As a context manager it ends with the block, and with what ends that.
+    """
+
+    def __init__(
+        self,
+        token: Token,
+        scenario: str,
+        kind: Kind,
+        *,
+        alias: str = "default",
+        parent: Token = 0,
+        task: str = "",
+        recorder: Recorder = RECORDER,
+        signals: Signals = SIGNALS,
+    ) -> None:
+        self.token = token
+        self.alias = alias
+        """Where its methods go if they are not told otherwise."""
+        self._recorder = recorder
+        self._signals = signals
+        self._root, self._family = token, itertools.count(1)
+        self._transactions: list[OpenTransaction] = []
+        self._resets: list[Reset[Token]] = []
+        self._has_ended = threading.Lock()
+        self._told = Told(
+            token, scenario, kind, now(), recorder.process, parent=parent,
+            task=task or threading.current_thread().name,
+        )  # fmt: skip
+        recorder.began(self._told)
+
+    def __repr__(self) -> str:
+        return f"<Story {self.token} of {self._told.scenario}: {self._told.outcome or 'open'}>"
+
+    # --- begin and end -------------------------------------------------------------------------
+
+    def child(self, kind: Kind, task: str = "", *, alias: str | None = None) -> Story:
+        """A context of its own that this one starts: a task that outlives the request, a thread.
+        Whoever runs it ends it."""
+        story = Story(
+            self._root + GENERATION * next(self._family), self._told.scenario, kind, alias=alias or self.alias, parent=self.token,
+            task=task, recorder=self._recorder, signals=self._signals,
+        )  # fmt: skip
+        story._root, story._family = self._root, self._family
+        return story
+
+    def end(self, outcome: str = "ok") -> None:
+        """It is over. Transactions that nobody has told the end of have an unknown one. A second
+        call changes nothing."""
+        if not self._has_ended.acquire(blocking=False):
+            return
+        for transaction in self._transactions:
+            transaction.over(Fate.OPEN, self._recorder)
+        self._transactions.clear()
+        told = self._told
+        if not told.outcome:
+            told.outcome = outcome
+        told.ended_at = now()
+        self._recorder.ended(told)
+
+    def failed(self, error: BaseException) -> None:
+        """Something has ended what it was doing; that is its outcome."""
+        if self._told.ended_at is None:
+            self._told.outcome = outcome_of(error)
+
+    def __enter__(self) -> Self:
+        self._resets.append(CURRENT.set(self.token))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        CURRENT.reset(self._resets.pop())
+        self.end("ok" if error is None else outcome_of(error))
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def probe(self, *, alias: str | None = None, cursor: Any = None) -> Sight:
+        """One statement: which session is this, and in what state?
+
+        :param cursor: one that is open, of Django's; else one of its own.
+        """
+        return self._probe(alias or self.alias, cursor, current_place())
+
+    async def aprobe(self, *, alias: str | None = None, cursor: Any = None) -> Sight:
+        """``cursor`` may be one of ``mssql_async.aio``."""
+        place = current_place()
+        if cursor is not None and inspect.iscoroutinefunction(cursor.execute):
+            return await self._probe_awaited(alias or self.alias, cursor, place)
+        return await sync_to_async(self._probe)(alias or self.alias, cursor, place)
+
+    def _probe(self, alias: str, cursor: Any, place: str) -> Sight:
+        if cursor is None:
+            with connections[alias].cursor() as own:
+                return self._probe(alias, own, place)
+        sql, nonce = self._question(alias)
+        watch = _Watch(self._recorder, connections[alias])
+        cursor.execute(sql, [nonce])
+        watch.sent()
+        row = cursor.fetchone()
+        watch.tick()
+        sight = self._saw(alias, sql, nonce, row, watch, place)
+        # Only now may the session be somebody else's.
+        cursor.fetchall()
+        return sight
+
+    async def _probe_awaited(self, alias: str, cursor: Any, place: str) -> Sight:
+        sql, nonce = self._question(alias)
+        watch = _Watch(self._recorder, None)
+        await cursor.execute(sql, [nonce])
+        watch.began_at = now()  # nobody here can tell when the session was handed over
+        row = await cursor.fetchone()
+        watch.tick()
+        await cursor.fetchall()
+        return self._saw(alias, sql, nonce, row, watch, place)
+
+    def _question(self, alias: str) -> tuple[str, str]:
+        server = connections[alias].vendor
+        sql = probe.PROBE if server == "microsoft" else probe.PROBE_ELSEWHERE
+        return sql, f"{self.token}-{next(_numbers)}"
+
+    def _saw(
+        self, alias: str, sql: str, nonce: str, row: Any, watch: _Watch, place: str
+    ) -> Sight:  # fmt: skip
+        if sql is probe.PROBE:
+            looked = probe.read(row)
+        else:
+            looked = probe.Looked(str(row[0]), Session(watch.connection or 0), State())
+        token, recorder, session = self.token, self._recorder, looked.session
+        statement = f"/* {nonce} */ {sql[:_SHOWN]}"
+        recorder.used(watch.connection, session, token)
+        transaction = self._note(alias, Use.STATEMENT, session, watch, statement, place)
+        sight = Sight(
+            token, session, watch.ended_at, recorder.process, looked.state,
+            is_first=transaction is None or not transaction.was_seen,
+            expected=changes(token, alias),
+            in_transaction=transaction is not None,
+            statement=statement, place=place, alias=alias,
+        )  # fmt: skip
+        if transaction is not None:
+            transaction.was_seen = True
+        recorder.sights.append(sight)
+        self._answered(AnswerKind.ROW, session, nonce, looked.nonce, statement, place)
+        return sight
+
+    def _note(
+        self, alias: str, use: Use, session: Session, watch: _Watch, statement: str, place: str
+    ) -> OpenTransaction | None:
+        """The context had that session for that long; says in which transaction."""
+        transaction = open_transaction(self.token, alias)
+        if session is not UNKNOWN:
+            began, ended = watch.began_at, watch.ended_at
+            self._recorder.units.append(
+                Unit(
+                    self.token,
+                    session,
+                    use,
+                    began,
+                    ended,
+                    self._recorder.process,
+                    statement,
+                    place,
+                    alias,
+                )
+            )
+            if transaction is not None:
+                transaction.saw(session, began, ended, statement, place)
+        return transaction
+
+    # --- questions with one answer -------------------------------------------------------------
+
+    def ask(self, sql: str, params: Sequence[object], expected: object) -> str:
+        """Execute it; the first value of the first row has to be ``expected``."""
+        return self._ask(sql, params, str(expected), current_place())
+
+    async def aask(self, sql: str, params: Sequence[object], expected: object) -> str:
+        return await sync_to_async(self._ask)(sql, params, str(expected), current_place())
+
+    def _ask(self, sql: str, params: Sequence[object], expected: str, place: str) -> str:
+        connection = connections[self.alias]
+        with connection.cursor() as cursor:
+            watch = _Watch(self._recorder, connection)
+            cursor.execute(sql, params or None)
+            watch.sent()
+            row = cursor.fetchone()
+            watch.tick()
+            cursor.fetchall()
+        got = "" if row is None else str(row[0])
+        statement = _shown(sql, params)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement, place)
+        self._answered(AnswerKind.ROW, watch.session, expected, got, statement, place)
+        return got
+
+    def message(self) -> str:
+        """``PRINT`` something that was never printed before: only it may come back."""
+        return self._message(current_place())
+
+    async def amessage(self) -> str:
+        return await sync_to_async(self._message)(current_place())
+
+    def _message(self, place: str) -> str:
+        mark = self._mark()
+        connection = connections[self.alias]
+        with connection.cursor() as cursor:
+            watch = _Watch(self._recorder, connection)
+            cursor.execute("PRINT %s", [mark])
+            watch.sent()
+            texts = " ".join(str(text) for _, text in cursor.messages or ())
+        statement = f"PRINT '{mark}'"
+        got = ", ".join(_MARK.findall(texts)) or texts[:_SHOWN]
+        self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, place)
+        return got
+
+    def error(self) -> str:
+        """Raise an error at the server that was never raised before: only it may come back.
+
+        :raises DatabaseError: inside a transaction, which has to see it.
+        """
+        return self._error(current_place())
+
+    async def aerror(self) -> str:
+        return await sync_to_async(self._error)(current_place())
+
+    def _error(self, place: str) -> str:
+        mark = self._mark()
+        connection = connections[self.alias]
+        watch = _Watch(self._recorder, connection)
+        caught: DatabaseError | None = None
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("RAISERROR(%s, 16, 1)", [mark])
+        except DatabaseError as error:
+            caught = error
+        texts = str(caught or "")
+        got = ", ".join(dict.fromkeys(_MARK.findall(texts))) or texts[:_SHOWN]
+        statement = f"RAISERROR('{mark}', 16, 1)"
+        self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, place)
+        if caught is not None and open_transaction(self.token, self.alias) is not None:
+            raise caught
+        return got
+
+    def _mark(self) -> str:
+        return f"leaks {self.token}-{next(_numbers)}"
+
+    def _answered(
+        self, kind: AnswerKind, session: Session, expected: str, got: str, statement: str,
+        place: str,
+    ) -> None:  # fmt: skip
+        self._recorder.answers.append(
+            Answer(
+                self.token,
+                session,
+                now(),
+                self._recorder.process,
+                kind,
+                expected,
+                got,
+                statement,
+                place,
+            )
+        )
+
+    @contextmanager
+    def cursor_unit(self, *, alias: str | None = None) -> Iterator[Any]:
+        """A cursor of Django's that is open for a while: its session belongs to the context from
+        its first execution to its last row."""
+        alias = alias or self.alias
+        place = current_place()
+        connection = connections[alias]
+        with connection.cursor() as cursor:
+            watched = _WatchedCursor(cursor, self._recorder, connection)
+            try:
+                yield watched
+            finally:
+                watch = watched.watch
+                if watch is not None:
+                    watch.tick()
+                    self._note(
+                        alias, Use.CURSOR, watch.session, watch, watched.statement, place
+                    )  # fmt: skip
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def write(self, fate: Fate = Fate.COMMITTED) -> str:
+        """Insert a row, of which this will become; says which.
+
+        What becomes of it really is noted when its transaction is over, as far as that is known.
+        """
+        return self._write(fate, current_place())
+
+    async def awrite(self, fate: Fate = Fate.COMMITTED) -> str:
+        return await sync_to_async(self._write)(fate, current_place())
+
+    def _write(self, fate: Fate, place: str) -> str:
+        from .subject.models import Note
+
+        row = f"{self.token}-{next(_numbers)}"
+        watches: list[_Watch] = []
+        known = Fate.OPEN  # until the server has answered
+        try:
+            with self._watching(watches):
+                Note.objects.using(self.alias).create(token=self.token, row=row, fate=fate.value)
+            known = fate
+        finally:
+            session = watches[-1].session if watches else UNKNOWN
+            written = Written(
+                self.token, row, known, now(), session, self._recorder.process, place
+            )  # fmt: skip
+            transaction = open_transaction(self.token, self.alias)
+            if transaction is None or known is not fate:
+                self._recorder.written.append(written)
+            else:
+                transaction.written.append(written)
+            if watches:
+                statement = f"INSERT INTO leaks_note /* {row}, {fate.value} */"
+                self._note(self.alias, Use.STATEMENT, session, watches[-1], statement, place)
+        return row
+
+    def look(self) -> list[str]:
+        """Rows of others that are not committed and never will be: nobody may see them."""
+        return self._look(current_place())
+
+    async def alook(self) -> list[str]:
+        return await sync_to_async(self._look)(current_place())
+
+    def _look(self, place: str) -> list[str]:
+        from .subject.models import Note
+
+        others = Note.objects.using(self.alias).filter(fate__in=_INVISIBLE)
+        watches: list[_Watch] = []
+        with self._watching(watches):
+            found = list(
+                others.exclude(token=self.token).values_list("row", flat=True)[:_MOST_SEEN]
+            )
+        statement = "SELECT row FROM leaks_note WHERE fate IN ('rolled back', 'open')"
+        watch = watches[-1]
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement, place)
+        at, process = now(), self._recorder.process
+        self._recorder.seen.extend(
+            Seen(self.token, row, at, watch.session, process, statement, place) for row in found
+        )
+        return found
+
+    @contextmanager
+    def _watching(self, watches: list[_Watch]) -> Iterator[None]:
+        """Put down what Django executes meanwhile, by the documented way to instrument it."""
+        connection = connections[self.alias]
+
+        def note(
+            execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]
+        ) -> T:
+            watch = _Watch(self._recorder, connection)
+            result = execute(sql, params, many, context)
+            watch.sent()
+            watches.append(watch)
+            return result
+
+        with connection.execute_wrapper(note):
+            yield
+
+    # --- transactions --------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, alias: str | None = None) -> Iterator[OpenTransaction]:
+        """``transaction.atomic``. Within another one a savepoint of it."""
+        alias = alias or self.alias
+        outer = open_transaction(self.token, alias)
+        if outer is not None:
+            count = len(outer.written)
+            try:
+                with djangos.atomic(using=alias):
+                    yield outer
+            except BaseException:
+                outer.undo_since(count)
+                raise
+            return
+        transaction: OpenTransaction | None = None
+        fate = Fate.ROLLED_BACK
+        try:
+            with djangos.atomic(using=alias):
+                transaction = self.begun(alias)
+                yield transaction
+                if not djangos.get_rollback(using=alias):
+                    fate = Fate.OPEN  # the commit may still fail; a hook tells when it has not
+        finally:
+            # In a block of somebody else's it goes on, and the hook will tell.
+            if transaction is not None and not (
+                fate is Fate.OPEN and connections[alias].in_atomic_block
+            ):
+                transaction.over(fate, self._recorder)
+
+    @asynccontextmanager
+    async def atransaction(self, alias: str | None = None) -> AsyncIterator[OpenTransaction]:
+        """``mssql_async.transaction.async_atomic``; with other backends there is none."""
+        from mssql_async.transaction import Outcome, async_atomic
+
+        alias = alias or self.alias
+        outer = open_transaction(self.token, alias)
+        if outer is not None:
+            count = len(outer.written)
+            try:
+                async with async_atomic(alias):
+                    yield outer
+            except BaseException:
+                outer.undo_since(count)
+                raise
+            return
+        block = async_atomic(alias)
+        transaction: OpenTransaction | None = None
+        try:
+            async with block:
+                transaction = self.begun(alias)
+                yield transaction
+        finally:
+            if transaction is not None:
+                fates = {
+                    Outcome.COMMITTED: Fate.COMMITTED,
+                    Outcome.ROLLED_BACK: Fate.ROLLED_BACK,
+                }
+                fate = Fate.OPEN if block.outcome is None else fates.get(block.outcome, Fate.OPEN)
+                transaction.over(fate, self._recorder)
+
+    @contextmanager
+    def requested(self, alias: str | None = None) -> Iterator[OpenTransaction]:
+        """Inside a view that ``ATOMIC_REQUESTS`` has put into a transaction; for asynchronous
+        views, too. Its end comes after the view."""
+        transaction = self.begun(alias)
+        try:
+            yield transaction
+        except BaseException:
+            transaction.over(Fate.ROLLED_BACK, self._recorder)
+            raise
+
+    def begun(self, alias: str | None = None) -> OpenTransaction:
+        """The context has begun a transaction, by whatever means. Where it is a block of Django's
+        or of ``async_atomic``, its commit is noted as well."""
+        alias = alias or self.alias
+        transaction = OpenTransaction(self.token, alias, self._recorder.process)
+        enter(transaction)
+        self._transactions.append(transaction)
+        committed = functools.partial(transaction.over, Fate.COMMITTED, self._recorder)
+        if _is_in_block(alias):
+            djangos.on_commit(committed, using=alias)
+        return transaction
+
+    def over(self, fate: Fate, alias: str | None = None) -> None:
+        """The transaction that :meth:`begun` told of has ended so."""
+        transaction = open_transaction(self.token, alias or self.alias)
+        if transaction is not None:
+            transaction.over(fate, self._recorder)
+
+    # --- the session's state -------------------------------------------------------------------
+
+    def change(self, name: str, sql: str, value: object) -> None:
+        """Change a setting of the session on purpose. From now on the context expects ``value``
+        (as the probe shows it, see :mod:`.probe`) wherever it has this session still."""
+        self._change(sql)
+        note_change(self.token, self.alias, *probe.as_shown(name, value))
+
+    async def achange(self, name: str, sql: str, value: object) -> None:
+        await sync_to_async(self._change)(sql)
+        note_change(self.token, self.alias, *probe.as_shown(name, value))
+
+    def _change(self, sql: str) -> None:
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(sql)
+
+    def table(self) -> None:
+        """Leave a temporary table, which the probe looks for."""
+        self._change(_make_table(connections[self.alias].vendor))
+        note_change(self.token, self.alias, "temporary table", "there")
+
+    async def atable(self) -> None:
+        await sync_to_async(self._change)(_make_table(connections[self.alias].vendor))
+        note_change(self.token, self.alias, "temporary table", "there")
+
+    # --- the client's side ---------------------------------------------------------------------
+
+    def tell(self, what: str) -> None:
+        """The client's side may go on: that point is reached. Also from an event loop."""
+        self._signals.tell(self.token, what)
+
+    async def atell(self, what: str) -> None:
+        self.tell(what)
+
+    def until(self, what: str, timeout: float = PATIENCE) -> None:
+        """Wait, in a thread, for the client's side: :data:`.signals.GONE`, for instance.
+
+        :raises TimeoutError: it does not come.
+        """
+        self._signals.until(self.token, what, timeout)
+
+    async def auntil(self, what: str, timeout: float = PATIENCE) -> None:  # noqa: ASYNC109
+        """
+        :raises TimeoutError: it does not come.
+        """
+        await self._signals.wait(self.token, what, timeout)
+
+
+class _Watch:
+    """The time of a statement, and what it runs on."""
+
+    __slots__ = ("_recorder", "_wrapper", "began_at", "connection", "ended_at")
+
+    def __init__(self, recorder: Recorder, wrapper: Any) -> None:
+        self._recorder = recorder
+        self._wrapper = wrapper
+        self.connection: Connection | None = None
+        self.began_at = self.ended_at = now()
+
+    def sent(self) -> None:
+        """It was executed, and its rows are not read: the session is the context's."""
+        adapter = self._recorder.adapter
+        lease = None if adapter is None else adapter.lease(self._wrapper)
+        if lease is not None:
+            self.connection = lease[0]
+            self.began_at = max(self.began_at, lease[1])
+        self.ended_at = max(now(), self.began_at)
+
+    def tick(self) -> None:
+        """Still the context's, if it is."""
+        at = now()
+        adapter = self._recorder.adapter
+        if adapter is None or self._wrapper is None:
+            self.ended_at = at
+            return
+        lease = adapter.lease(self._wrapper)
+        if lease is not None and lease[0] == self.connection:
+            self.ended_at = at
+
+    @property
+    def session(self) -> Session:
+        return self._recorder.session_of(self.connection) or UNKNOWN
+
+
+class _WatchedCursor:
+    """Django's cursor, and from when to when its rows were read."""
+
+    def __init__(self, cursor: Any, recorder: Recorder, wrapper: Any) -> None:
+        self._cursor = cursor
+        self._recorder = recorder
+        self._wrapper = wrapper
+        self.watch: _Watch | None = None
+        self.statement = ""
+
+    def execute(self, sql: str, params: Any = None) -> Any:
+        watch = _Watch(self._recorder, self._wrapper)
+        result = self._cursor.execute(sql, params)
+        watch.sent()
+        if self.watch is None:
+            self.watch, self.statement = watch, _shown(sql, params or ())
+        return result
+
+    def fetchone(self) -> Any:
+        return self._fetched(self._cursor.fetchone())
+
+    def fetchmany(self, *size: int) -> Any:
+        return self._fetched(self._cursor.fetchmany(*size))
+
+    def fetchall(self) -> Any:
+        return self._fetched(self._cursor.fetchall())
+
+    def __iter__(self) -> Iterator[Any]:
+        while (row := self.fetchone()) is not None:
+            yield row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def _fetched(self, rows: T) -> T:
+        if self.watch is not None:
+            self.watch.tick()
+        return rows
+
+
+def outcome_of(error: BaseException) -> str:
+    name = type(error).__name__
+    return "cancelled" if name == "CancelledError" else name
+
+
+def _shown(sql: str, params: Sequence[object]) -> str:
+    text = f"{sql} {list(params)}" if params else sql
+    return text[:_SHOWN]
+
+
+def _make_table(vendor: str) -> str:
+    if vendor == "microsoft":
+        return f"CREATE TABLE {probe.TABLE} (word nvarchar(60))"
+    return "CREATE TEMPORARY TABLE leaks_temporary (word varchar(60))"
+
+
+def _is_in_block(alias: str) -> bool:
+    from mssql_async.commithooks import open_block
+
+    if open_block() is not None:
+        return True
+    return bool(connections[alias].in_atomic_block)
