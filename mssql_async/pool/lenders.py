@@ -56,10 +56,15 @@ class Lender(Protocol):
 
     def forsake(self, connection: PooledConnection) -> None: ...
 
+    def call_off(self, thread: int) -> None: ...
+
 
 class ConnectionSource(Lender, Protocol):
     """Where leases come from: a :class:`.pool.Pool`, or a :class:`.nullpool.NullPool` that keeps
     nothing."""
+
+    name: str
+    """Of the alias that it was made for."""
 
     def acquire(
         self,

@@ -170,6 +170,11 @@ class LeasedConnection:
         return self._dirty
 
     @property
+    def holds_to_the_end(self) -> bool:
+        """Whether what it acquires stays with its context in any case."""
+        return self._scope is LeaseScope.CONTEXT
+
+    @property
     def pinned(self) -> bool:
         """Whether the session must stay with this context."""
         hold = self._hold
@@ -601,8 +606,14 @@ class LeasedConnection:
         """Stop what runs, and let no further statement and no commit begin until
         :meth:`resume`; what is rolled back is. From any thread. Returns when the driver
         does, which is with a server that does not react only once the statement's own
-        thread comes back. False: nothing runs at the moment."""
-        return self._guard.cancel(self._cursors_in_use, interrupt=True)
+        thread comes back. False: nothing runs at the moment.
+
+        Its thread waits no longer for a connection, either."""
+        if self._guard.cancel(self._cursors_in_use, interrupt=True):
+            return True
+        if isinstance(self.owner, int):
+            self._source.call_off(self.owner)
+        return False
 
     @property
     def is_being_cancelled(self) -> bool:

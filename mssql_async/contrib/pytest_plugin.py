@@ -1,0 +1,338 @@
+"""For test suites: fails a test that leaks, and starts an SQL Server for those that want one.
+
+Loaded by pytest through its entry point in every suite of an environment where this package is
+installed, so that all it does at import is to be read. Nothing is watched before a marker, a
+fixture or an option asks for it, and Django is left alone before its settings are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .leaks.findings import Detector, Finding
+    from .leaks.watch import Check, Watch
+    from .leaks.wrappers import Wrappers
+    from .testserver import ServerForTests
+
+MARKER = "no_leaks"
+#: Set up around what the test's own fixtures do.
+_FIXTURE = "_mssql_async_leaks"
+#: pytest-django's: what they end, roll back and close is to be looked at before.
+_OF_DATABASES = (
+    "_django_db_marker", "db", "transactional_db", "django_db_reset_sequences",
+    "django_db_serialized_rollback", "_live_server_helper",
+)  # fmt: skip
+
+
+class _Watched:
+    """One test that is to be checked."""
+
+    def __init__(self, item: pytest.Item, check: Check, *, only_if_used: bool) -> None:
+        self.item = item
+        self.check = check
+        self.only_if_used = only_if_used
+        """Whether it is checked only if it uses a database."""
+        self.watch: Watch | None = None
+        self.findings: list[Finding] = []
+        self.has_passed = False
+        self._was_looked_at = False
+        self._uses_a_database = False
+
+    def start(self) -> None:
+        from .leaks.watch import Watch
+
+        self.watch = Watch(
+            self.item.nodeid, self.check, _wrappers(self.item.config), self._may_not_look
+        )
+
+    def _may_not_look(self) -> None:
+        config = self.item.config
+        if config.stash.get(_MAY_NOT_LOOK, False):
+            return
+        config.stash[_MAY_NOT_LOOK] = True
+        # Where warnings are errors it is no error of this test.
+        with contextlib.suppress(pytest.PytestWarning):
+            self.item.warn(
+                pytest.PytestWarning(
+                    "The server does not show other sessions than one's own: orphan sessions are "
+                    "not looked for. Grant VIEW SERVER STATE (from SQL Server 2022 on VIEW SERVER "
+                    "PERFORMANCE STATE), or set leaks_server = false."
+                )
+            )
+
+    def function_is_over(self) -> None:
+        if self.watch is not None:
+            self.findings += self.watch.pending_tasks()
+
+    def look_at_what_is_held(self) -> None:
+        """Once: before what surrounds the test gives back everything."""
+        if self.watch is not None and not self._was_looked_at:
+            self._was_looked_at = True
+            known = {_lease_of(finding) for finding in self.findings}
+            self.findings += [
+                finding for finding in self.watch.held() if _lease_of(finding) not in known
+            ]
+            self._uses_a_database = self.watch.used_a_database
+
+    def end(self) -> list[Finding]:
+        """What has leaked, after everything was torn down."""
+        watch, self.watch = self.watch, None
+        if watch is None:
+            return []
+        try:
+            if not self.has_passed or (self.only_if_used and not self._uses_a_database):
+                return []
+            return [*self.findings, *watch.rest()]
+        finally:
+            watch.end()
+
+
+def _lease_of(finding: Finding) -> object:
+    """The same lease at two moments is one finding."""
+    culprit = finding.culprit
+    return finding.detector, culprit and culprit.place, culprit and culprit.statement
+
+
+_WATCHED = pytest.StashKey[_Watched]()
+_WRAPPERS = pytest.StashKey["Wrappers"]()
+_MAY_NOT_LOOK = pytest.StashKey[bool]()
+
+
+def _wrappers(config: pytest.Config) -> Wrappers:
+    if _WRAPPERS not in config.stash:
+        from .leaks.wrappers import Wrappers
+
+        config.stash[_WRAPPERS] = Wrappers()
+    return config.stash[_WRAPPERS]
+
+
+# --- what is asked for ---------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mssql_async", "leaks of database connections (mssql_async)")
+    group.addoption(
+        "--leaks", action="store_const", const=True, default=None, dest="mssql_async_leaks",
+        help="Fail every test that uses a database and leaks a lease, session or transaction.",
+    )  # fmt: skip
+    group.addoption(
+        "--no-leaks", action="store_const", const=False, dest="mssql_async_leaks",
+        help="Check no test, not even those that are marked.",
+    )  # fmt: skip
+    parser.addini("leaks", "Check every test that uses a database.", type="bool", default=False)
+    parser.addini(
+        "leaks_server", "Ask the server for its sessions, too.", type="bool", default=True
+    )
+    parser.addini("leaks_allow", "Detectors that fail no test.", type="linelist", default=[])
+    parser.addini(
+        "leaks_grace", "Seconds that threads and the server get to let go.", default="0.5"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(*detectors, allow=(), server=None, enabled=True): the test fails if it leaks a "
+        'lease, transaction, session or session state. Detectors: "retained lease", "orphan '
+        'session", "state bleed", "transaction bleed", "growth".',
+    )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _WRAPPERS in config.stash:
+        config.stash[_WRAPPERS].remove()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("mssql_async_leaks") is False:
+        return
+    everywhere = config.getoption("mssql_async_leaks") or config.getini("leaks")
+    wanted = False
+    for item in items:
+        names = getattr(item, "fixturenames", None)
+        if names is None:
+            continue
+        marker = item.get_closest_marker(MARKER)
+        asked = marker is not None or "leak_check" in names
+        if not (asked or everywhere):
+            continue
+        check = _check(config, marker, item.nodeid)
+        if check is not None:
+            item.stash[_WATCHED] = _Watched(item, check, only_if_used=not asked)
+            # The first: torn down after all others but those that it asks for itself.
+            names.insert(0, _FIXTURE)
+            wanted = True
+    if wanted:
+        _wrappers(config).install()
+
+
+def _check(config: pytest.Config, marker: pytest.Mark | None, nodeid: str) -> Check | None:
+    """
+    :raises pytest.UsageError: the marker or an option says what it cannot.
+    """
+    from .leaks.watch import CHECKED, Check
+
+    arguments: dict[str, Any] = dict(marker.kwargs) if marker is not None else {}
+    where = f"The marker {MARKER} of {nodeid}"
+    if not arguments.pop("enabled", True):
+        return None
+    only = _detectors(marker.args if marker is not None else (), where) or CHECKED
+    allow = arguments.pop("allow", ())
+    allowed = _detectors((allow,) if isinstance(allow, str) else allow, where)
+    allowed |= _detectors(config.getini("leaks_allow"), "The option leaks_allow")
+    server = arguments.pop("server", None)
+    if arguments:
+        raise pytest.UsageError(f"{where} does not take {', '.join(map(repr, arguments))}.")
+    try:
+        grace = float(config.getini("leaks_grace"))
+    except ValueError:
+        raise pytest.UsageError("The option leaks_grace is a number of seconds.") from None
+    return Check(
+        only - allowed, bool(config.getini("leaks_server") if server is None else server), grace
+    )
+
+
+def _detectors(names: Iterable[str], where: str) -> frozenset[Detector]:
+    from .leaks.watch import CHECKED
+
+    known = {detector.value: detector for detector in CHECKED}
+    names = list(names)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise pytest.UsageError(
+            f"{where} names {unknown[0]!r}; there are {', '.join(map(repr, sorted(known)))}."
+        )
+    return frozenset(known[name] for name in names)
+
+
+# --- around each test ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _mssql_async_leaks(request: pytest.FixtureRequest) -> Generator[None]:
+    for name in _OF_DATABASES:
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    yield
+    watched = request.node.stash.get(_WATCHED, None)
+    if watched is not None:
+        watched.look_at_what_is_held()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    watched = item.stash.get(_WATCHED, None)
+    if watched is None:
+        return (yield)
+    watched.start()
+    case = getattr(item, "instance", None)
+    unittest = sys.modules.get("unittest")
+    if unittest is not None and isinstance(case, unittest.TestCase):
+        # The first to be added is the last to run: just before Django's classes clean up.
+        case.addCleanup(watched.look_at_what_is_held)
+    try:
+        return (yield)
+    finally:
+        watched.function_is_over()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call" and _WATCHED in item.stash:
+        item.stash[_WATCHED].has_passed = report.passed
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    watched = item.stash.get(_WATCHED, None)
+    if watched is None:
+        return (yield)
+    try:
+        result = yield
+    except BaseException as error:
+        findings = watched.end()
+        if findings:
+            error.add_note(_text(item, findings))
+        raise
+    findings = watched.end()
+    if findings:
+        pytest.fail(_text(item, findings), pytrace=False)
+    return result
+
+
+def _text(item: pytest.Item, findings: list[Finding]) -> str:
+    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    return "\n\n".join(
+        [f"{item.nodeid} leaks: {count}.", *(finding.describe() for finding in findings)]
+    )
+
+
+# --- fixtures ------------------------------------------------------------------------------------
+
+
+class LeakCheck:
+    """What the fixture ``leak_check`` is."""
+
+    def __init__(self, watched: Callable[[], _Watched | None]) -> None:
+        self._watched = watched
+
+    def findings(self) -> list[Finding]:
+        """What the test holds at this moment and did not hold when its function began: leases
+        and open transactions. None where checks are switched off.
+
+        :raises RuntimeError: the test's function has not begun.
+        """
+        watched = self._watched()
+        if watched is None:
+            return []
+        if watched.watch is None:
+            raise RuntimeError("leak_check can be asked once the test's function has begun.")
+        return watched.watch.held()
+
+    def now(self) -> None:
+        """Fail the test if it holds anything at this moment."""
+        findings = self.findings()
+        watched = self._watched()
+        if findings and watched is not None:
+            pytest.fail(_text(watched.item, findings), pytrace=False)
+
+
+@pytest.fixture
+def leak_check(request: pytest.FixtureRequest) -> Generator[LeakCheck]:
+    """Fails the test if it leaks, as the marker no_leaks does; ``leak_check.now()`` does so in
+    the middle of it."""
+    item = request.node
+    config = request.config
+    if _WATCHED not in item.stash and config.getoption("mssql_async_leaks") is not False:
+        # Asked for by request.getfixturevalue(): it is watched from here on.
+        check = _check(config, item.get_closest_marker(MARKER), item.nodeid)
+        if check is not None:
+            item.stash[_WATCHED] = _Watched(item, check, only_if_used=False)
+            item.stash[_WATCHED].start()
+    yield LeakCheck(lambda: item.stash.get(_WATCHED, None))
+    if _WATCHED in item.stash:
+        item.stash[_WATCHED].look_at_what_is_held()
+
+
+@pytest.fixture(scope="session")
+def mssql_devserver() -> Generator[ServerForTests]:
+    """An SQL Server for the session: the embedded one, or the one that MSSQL_HOST names."""
+    from .testserver import DevServerMissing, server_for_tests
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(server_for_tests())
+        except DevServerMissing as missing:
+            pytest.fail(str(missing), pytrace=False)
+        yield server
