@@ -27,6 +27,8 @@ from .subject import tokens
 
 T = TypeVar("T")
 
+MOST_MARKS = 2000
+"""Further faults are not drawn."""
 _NO_SUCH_SESSION = ("6104", "6106", "6107")
 """Cannot use KILL to kill your own process; not an active process ID; only user processes."""
 _SESSIONS = (
@@ -263,7 +265,8 @@ class Faults:
                 connection.close()
 
     def _mark(self, what: str) -> None:
-        self.marks.append(Mark(clock.now(), what))
+        if len(self.marks) < MOST_MARKS:
+            self.marks.append(Mark(clock.now(), what))
 
     def _lasted(self, began_at: float) -> None:
         """The first mark since then has become one with an end."""

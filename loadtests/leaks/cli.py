@@ -1,0 +1,236 @@
+"""``python -m loadtests leaks``: run scenarios, or the controls that prove what it would find.
+
+Exit status: 0 nothing was found (and every control was caught), 1 there are findings (or a control
+was missed), 2 it could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from loadtests.bench.peers import ROOT
+from mssql_async.errors import DriverNotFound
+
+from . import clock
+from .catalogue import catalogue, title_of
+from .controls import Control, NotAControl, control_of
+from .controls import catalogue as controls
+from .options import IN_PROCESS, WAYS, RunOptions
+from .outcome import ControlResult, Outcome, ScenarioResult
+from .overuvicorn import NotServed
+from .report.html import write_html
+from .report.json import read_json, write_json
+from .report.terminal import LiveProgress, print_verdict
+from .run import UnknownScenario, fresh_seed, run, versions
+from .server import ServerFailed
+from .sites import NotPrepared
+
+CLEAN, FOUND, FAILED = 0, 1, 2
+ALL = "all"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Gives the exit status."""
+    given = _parser().parse_args(arguments)
+    if given.list:
+        _list()
+        return CLEAN
+    # `finally` blocks end the processes under test and the embedded server.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(stderr=given.json == Path("-"))
+    try:
+        outcome = _outcome(given, console)
+    except (
+        UnknownScenario, NotAControl, ServerFailed, NotPrepared, NotServed, DriverNotFound
+    ) as error:  # fmt: skip
+        print(f"loadtests leaks: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("loadtests leaks: interrupted", file=sys.stderr)
+        return FAILED
+    print_verdict(outcome, console)
+    if given.json is not None:
+        write_json(outcome, given.json)
+    if given.html is not None:
+        write_html(outcome, given.html)
+    if given.control == ALL:
+        return FOUND if outcome.silent else CLEAN
+    return CLEAN if outcome.is_clean else FOUND
+
+
+def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
+    seed = fresh_seed() if given.seed is None else given.seed
+    if given.control == ALL:
+        return _all_controls(given, seed, console)
+    options = _options(given, seed)
+    if not given.quiet:
+        console.print(f"seed {seed}", highlight=False)
+    began = time.perf_counter()
+    with LiveProgress(console, quiet=given.quiet) as progress:
+        outcome = asyncio.run(run(options, progress))
+    if given.control:
+        control = control_of(given.control)
+        outcome.controls = [_result(control, outcome, time.perf_counter() - began)]
+    return outcome
+
+
+def _options(given: argparse.Namespace, seed: int) -> RunOptions:
+    """A control has its own idea of what brings it to light; the command line has the last word.
+
+    :raises NotAControl: there is none of that name.
+    """
+    options = RunOptions(seed=seed)
+    if given.control:
+        control = control_of(given.control)
+        options = replace(
+            options,
+            control=control.name,
+            names=tuple(control.scenarios),
+            engine=control.engine,
+            conn_max_age=control.conn_max_age,
+            contexts=control.contexts,
+            concurrency=control.concurrency,
+        )
+    asked = {
+        name: value
+        for name in (
+            "engine", "conn_max_age", "contexts", "concurrency", "over", "processes", "loops",
+            "wave", "context_patience",
+        )
+        if (value := getattr(given, name)) is not None
+    }  # fmt: skip
+    if asked.get("conn_max_age") == _NO_AGE:
+        asked["conn_max_age"] = None
+    if given.names:
+        asked["names"] = tuple(given.names)
+    return replace(options, **asked)
+
+
+def _all_controls(given: argparse.Namespace, seed: int, console: Console) -> Outcome:
+    """Each in a process of its own, which it breaks for good."""
+    outcome = Outcome(
+        command=["python", "-m", "loadtests", "leaks", "--control", ALL, "--seed", str(seed)],
+        started_at=clock.now(),
+        seed=seed,
+        over=given.over or IN_PROCESS,
+        versions=versions(),
+    )
+    with LiveProgress(console, quiet=given.quiet) as progress:
+        for name, control in controls().items():
+            progress.scenario_began(name, control.contexts)
+            began = time.perf_counter()
+            ran = _in_a_process(name, given, seed)
+            result = _result(control, ran, time.perf_counter() - began)
+            outcome.controls.append(result)
+            if ran is not None:
+                outcome.server = outcome.server or ran.server
+            progress.scenario_ended(
+                ScenarioResult(
+                    name,
+                    control.title,
+                    contexts=0 if ran is None else ran.contexts,
+                    seconds=result.seconds,
+                    errors={} if ran is not None else {"it could not run": 1},
+                )
+            )
+    outcome.ended_at = clock.now()
+    return outcome
+
+
+def _in_a_process(name: str, given: argparse.Namespace, seed: int) -> Outcome | None:
+    """``None``: it could not run; why is on standard error."""
+    with tempfile.TemporaryDirectory(prefix="leaks-") as folder:
+        file = Path(folder, "outcome.json")
+        command = [
+            *(sys.executable, "-m", "loadtests", "leaks", "--quiet"),
+            *("--control", name, "--seed", str(seed), "--json", str(file)),
+        ]
+        for option in ("over", "processes", "loops"):
+            if (value := getattr(given, option)) is not None:
+                command += [f"--{option}", str(value)]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        return read_json(file) if file.exists() else None
+
+
+def _result(control: Control, outcome: Outcome | None, seconds: float) -> ControlResult:
+    found = 0 if outcome is None else outcome.found_by(control.detector)
+    return ControlResult(control.name, control.detector, bool(found), found, seconds, control.title)
+
+
+def _list() -> None:
+    for heading, titles in (
+        ("Scenarios", {name: title_of(each) for name, each in catalogue().items()}),
+        ("Controls", {name: each.title for name, each in controls().items()}),
+    ):
+        print(f"{heading}:")
+        width = max(map(len, titles), default=0)
+        for name, title in titles.items():
+            print(f"  {name:{width}}  {title}")
+
+
+_NO_AGE = -1
+
+
+def _age(text: str) -> int:
+    """Seconds; "none" keeps connections for ever."""
+    if text.lower() == "none":
+        return _NO_AGE
+    return _count(text, least=0)
+
+
+def _count(text: str, least: int = 1) -> int:
+    number = int(text)
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{number} is less than {least}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = RunOptions()
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests leaks",
+        description="Look for leaks from one context into another, on the embedded server or on "
+        "the one that MSSQL_HOST, MSSQL_PORT, MSSQL_USER, MSSQL_PASSWORD, MSSQL_DATABASE and "
+        "MSSQL_EXTRA_PARAMS name.",
+        epilog="Exit status: 0 nothing found, 1 findings or a control that was missed, 2 it could "
+        "not run.",
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="scenario", help="which ones; default: all")
+    add("--list", action="store_true", help="say what there is, and end")
+    add("--engine", help=f"mssql_async, mssql or any Django backend ({default.engine})")
+    add(
+        "--conn-max-age", type=_age, metavar="SECONDS",
+        help="Django's CONN_MAX_AGE, 'none' for ever (0)",
+    )  # fmt: skip
+    add("--contexts", type=_count, metavar="N", help=f"of the whole run ({default.contexts})")
+    add("--concurrency", type=_count, metavar="N", help=f"at a time ({default.concurrency})")
+    add("--over", choices=WAYS, help=f"where the application runs ({default.over})")
+    add("--processes", type=_count, metavar="N", help=f"over Uvicorn ({default.processes})")
+    add("--loops", type=_count, metavar="N", help=f"event loops in-process ({default.loops})")
+    add("--wave", type=_count, metavar="N", help="contexts at most that are looked at together")
+    add(
+        "--context-patience", type=float, metavar="SECONDS",
+        help=f"that a context may take ({default.context_patience:g})",
+    )  # fmt: skip
+    add("--seed", type=int, help="decides every choice; default: a fresh one, which is printed")
+    add("--control", metavar="NAME", help="break the backend on purpose: a name, or 'all'")
+    add("--json", type=Path, metavar="FILE", help="write the outcome for machines")
+    add("--html", type=Path, metavar="FILE", help="write the report for people")
+    add("--quiet", action="store_true", help="no progress, only the verdict")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

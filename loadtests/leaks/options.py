@@ -1,0 +1,58 @@
+"""What a run of the harness is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+IN_PROCESS, UVICORN = "in-process", "uvicorn"
+WAYS = (IN_PROCESS, UVICORN)
+
+LARGEST_WAVE = 1000
+WAVES = 8
+"""That many samples show whether something grows."""
+SMALLEST_WAVE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The command line's, with its defaults."""
+
+    names: Sequence[str] = ()
+    """Of scenarios; none: all."""
+    engine: str = "mssql_async"
+    conn_max_age: int | None = 0
+    contexts: int = 2000
+    """Of the whole run; each scenario gets its share."""
+    concurrency: int = 32
+    over: str = IN_PROCESS
+    processes: int = 2
+    """Over Uvicorn."""
+    loops: int = 1
+    """Event loops in this process."""
+    seed: int = 0
+    wave: int = 0
+    """Contexts at most that are looked at together; 0: as suits their number."""
+    control: str = ""
+    context_patience: float = 60.0
+    """Seconds that a context may take."""
+
+    def wave_of(self, contexts: int) -> int:
+        """How many of a scenario's contexts a wave has."""
+        if self.wave:
+            return self.wave
+        smallest = max(SMALLEST_WAVE, 2 * self.concurrency)
+        return max(1, min(LARGEST_WAVE, max(smallest, -(-contexts // WAVES))))
+
+    def command(self) -> list[str]:
+        """What repeats the run, word by word. There are no secrets in it: where the database is
+        and how to log in is the environment's."""
+        words = ["python", "-m", "loadtests", "leaks", *self.names]
+        default = RunOptions()
+        for name in ("engine", "conn_max_age", "contexts", "concurrency", "over", "processes",
+                     "loops", "wave", "control", "context_patience"):  # fmt: skip
+            value = getattr(self, name)
+            if value != getattr(default, name):
+                shown = "none" if value is None else f"{value}"
+                words += [f"--{name.replace('_', '-')}", shown]
+        return [*words, "--seed", str(self.seed)]

@@ -1,0 +1,420 @@
+"""Runs scenarios and draws conclusions: contexts in waves, what was recorded of each, findings.
+
+A wave's record is dropped once the detectors have looked at it, so that a run may have as many
+contexts as one likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+import pyodbc
+
+from loadtests.bench.requests_sites import place_for
+from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
+from mssql_async.contrib.leaks.findings import Detector, Finding
+from mssql_async.contrib.leaks.record import Known, Record, Sample, ServerSession, Token
+
+from . import clock
+from .catalogue import catalogue, title_of
+from .controls import control_of
+from .drive import Tally, Wave, run_wave, shared
+from .faults import Faults
+from .options import UVICORN, RunOptions
+from .outcome import Latencies, Outcome, ScenarioResult
+from .picture import draw
+from .scenario import Need, Scenario
+from .server import CannotDo, Server, the_server
+from .signals import SIGNALS
+from .sites import Site, in_process, in_thread, over_uvicorn, prepare_database
+from .subject.config import OTHER_DATABASE, SubjectConfig, engine_is_ours
+from .watcher import Watcher
+
+KEPT = 20
+"""Findings of a detector and scenario that are kept in full; further ones are counted."""
+REST_PATIENCE = 15.0
+"""Seconds that the contexts of a wave have to end."""
+HELD_PATIENCE = 3.0
+"""Seconds after which a lease that nobody should hold is not on its way back any more."""
+SERVER_PATIENCE = 5.0
+"""Seconds in which the server has noticed which sessions are over."""
+STEP = 0.05
+"""Seconds between two looks."""
+LONG_RUN = 10_000
+"""Contexts; from there on it is also asked what all scenarios together have left behind."""
+TOKEN_LIFE = 86_400.0
+"""Seconds that the access token of a run lasts, unless a scenario has others."""
+
+WITHOUT_GROWTH = tuple(detector for detector in DETECTORS if detector is not Detector.GROWTH)
+"""What is asked of each wave; growth shows only over several."""
+WHOLE_RUN = "whole run"
+
+
+class Progress(Protocol):
+    """What is told of a run while it goes on."""
+
+    def scenario_began(self, name: str, contexts: int) -> None: ...
+
+    def progressed(self, done: int, errors: int = 0, findings: int = 0) -> None: ...
+
+    def scenario_ended(self, result: ScenarioResult) -> None: ...
+
+
+class UnknownScenario(Exception):
+    """There is none of that name."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of one scenario; the first few of each detector are kept."""
+
+    kept: list[Finding] = field(default_factory=list)
+    counts: dict[Detector, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def add(self, found: Sequence[Finding]) -> None:
+        for finding in found:
+            count = self.counts.get(finding.detector, 0)
+            self.counts[finding.detector] = count + 1
+            if count < KEPT:
+                self.kept.append(finding)
+
+
+@dataclass(slots=True)
+class Place:
+    """What a run needs while it lasts."""
+
+    config: SubjectConfig
+    server: Server
+    faults: Faults
+    watcher: Watcher
+    site: Site
+
+
+def chosen(options: RunOptions) -> list[Scenario]:
+    """
+    :raises UnknownScenario: naming those that there are.
+    """
+    known = catalogue()
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        raise UnknownScenario(
+            f"There is no scenario {', '.join(unknown)}; there are: {', '.join(known)}."
+        )
+    return [known[name] for name in options.names or known]
+
+
+async def run(options: RunOptions, progress: Progress) -> Outcome:
+    """Run what the options say.
+
+    :raises UnknownScenario: see :func:`chosen`.
+    :raises ServerFailed: the server cannot be reached.
+    :raises NotPrepared: the database cannot be made ready.
+    :raises NotServed: a process under test does not start, or ends.
+    """
+    scenarios = chosen(options)
+    outcome = Outcome(
+        command=options.command(),
+        started_at=clock.now(),
+        seed=options.seed,
+        engine=options.engine,
+        conn_max_age=options.conn_max_age,
+        over=options.over,
+        processes=options.processes if options.over == UVICORN else 1,
+        concurrency=options.concurrency,
+        versions=versions(),
+    )
+    async with the_place(options) as place:
+        outcome.server = place.server.describe()
+        if place.watcher.blind:
+            outcome.server += f". {place.watcher.blind}"
+        await _Run(options, place, outcome, progress).run(scenarios)
+        outcome.series = place.watcher.moments
+        outcome.marks = list(place.faults.marks)
+    outcome.ended_at = clock.now()
+    return outcome
+
+
+@asynccontextmanager
+async def the_place(options: RunOptions) -> AsyncIterator[Place]:
+    """Server, database, application, watcher; see :func:`run` for what may fail."""
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(the_server())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leaks-")))
+        driver: Mapping[str, str] = {}
+        if not engine_is_ours(options.engine):
+            driver = stack.enter_context(place_for(server.database)).driver
+        has_tokens = server.is_embedded and engine_is_ours(options.engine)
+        config = SubjectConfig(
+            server.database,
+            engine=options.engine,
+            conn_max_age=options.conn_max_age,
+            program=f"leaks {os.getpid()}",
+            control=options.control,
+            pool=control_of(options.control).pool if options.control else {},
+            driver=driver,
+            tokens=str(folder / "token") if has_tokens else "",
+        )
+        server.describe()
+        faults = Faults(server, config.program, Path(config.tokens) if has_tokens else None)
+        stack.callback(faults.close)
+        if has_tokens:
+            await faults.issue_token(TOKEN_LIFE)
+        await in_thread(lambda: prepare_database(config))
+        if options.over == UVICORN:
+            site = await stack.enter_async_context(over_uvicorn(config, options.processes))
+        else:
+            site = await stack.enter_async_context(in_process(config, options.loops))
+        watcher = stack.enter_context(Watcher(server, config.program, site.inside))
+        yield Place(config, server, faults, watcher, site)
+
+
+class _Run:
+    def __init__(
+        self, options: RunOptions, place: Place, outcome: Outcome, progress: Progress
+    ) -> None:
+        self._place = place
+        self._options = options
+        self._outcome = outcome
+        self._progress = progress
+        self._samples: list[Sample] = []
+        self._next_token: Token = 1
+
+    async def run(self, scenarios: Sequence[Scenario]) -> None:
+        missing = {each.name: self._missing(each) for each in scenarios}
+        shares = sum(each.share for each in scenarios if not missing[each.name])
+        for scenario in scenarios:
+            if missing[scenario.name]:
+                result = ScenarioResult(
+                    scenario.name, title_of(scenario), skipped=missing[scenario.name]
+                )
+                self._outcome.scenarios.append(result)
+                self._progress.scenario_ended(result)
+                continue
+            contexts = max(1, round(self._options.contexts * scenario.share / shares))
+            await self._scenario(scenario, contexts)
+        self._whole_run()
+
+    def _missing(self, scenario: Scenario) -> str:
+        """Why a scenario cannot run here; "" if it can."""
+        place, over = self._place, self._options.over
+        have = {
+            Need.FAULTS: place.server.is_embedded,
+            Need.KILL: True,  # a server that does not allow it says so when asked to
+            Need.OURS: place.config.is_ours,
+            Need.SQL_SERVER: not place.config.engine.endswith("sqlite3"),
+            Need.UVICORN: over == UVICORN,
+            Need.FORK: hasattr(os, "fork"),
+        }
+        lacking = [need.value for need in scenario.needs if not have[need]]
+        if lacking:
+            return f"needs {' and '.join(lacking)}"
+        if scenario.alias not in place.config.aliases:
+            return f"needs the database {scenario.alias!r}, which only the embedded server has"
+        return ""
+
+    async def _scenario(self, scenario: Scenario, contexts: int) -> None:
+        place, options = self._place, self._options
+        result = ScenarioResult(scenario.name, title_of(scenario), began_at=clock.now())
+        tally, findings = Tally(), Findings()
+        samples: list[Sample] = []
+        self._progress.scenario_began(scenario.name, contexts)
+
+        def progressed() -> None:
+            self._progress.progressed(tally.done, tally.failed, findings.total)
+
+        first_token = self._next_token
+        self._next_token += contexts
+        began = time.perf_counter()
+        before = await in_thread(place.watcher.counted)
+        step = options.wave_of(contexts)
+        for start in range(0, contexts, step):
+            numbers = range(start, min(start + step, contexts))
+            wave = Wave(
+                scenario, shared(numbers), first_token, options.seed, tally, progressed,
+                options.context_patience,
+            )  # fmt: skip
+            await run_wave(
+                wave, place.site.clients, options.concurrency, place.faults, place.site.loops
+            )
+            with suppress(CannotDo, pyodbc.Error):
+                await place.faults.end_all()
+            record = await self._settled(scenario)
+            samples += record.samples
+            record.samples = []
+            found = find_all(record, WITHOUT_GROWTH)
+            if found and not findings.total:
+                result.lanes, result.stories = draw(record, found)
+            elif not result.lanes:
+                result.lanes, result.stories = draw(record, ())
+            findings.add(found)
+            await self._start_anew(record)
+            for number in numbers:
+                SIGNALS.forget(first_token + number)
+            progressed()
+            if tally.cannot:
+                break
+        # Whoever asks for the counters asks after the last context and before the next.
+        counted = (await in_thread(place.watcher.counted)).since(before)
+        findings.add(self._growth(scenario.name, samples))
+        self._samples += samples
+        result.skipped = tally.cannot
+        result.contexts = tally.done
+        result.errors = dict(tally.errors)
+        result.statuses = dict(sorted(tally.statuses.items()))
+        result.seconds = time.perf_counter() - began
+        result.logins, result.statements = counted.logins, counted.statements
+        result.latencies = Latencies.of(tally.latencies)
+        result.findings = findings.counts
+        result.suppressed = findings.total - len(findings.kept)
+        self._outcome.scenarios.append(result)
+        self._outcome.findings += findings.kept
+        self._progress.scenario_ended(result)
+
+    def _growth(self, name: str, samples: list[Sample]) -> list[Finding]:
+        record = Record(name, self._options.seed, self._place.config.program, samples=samples)
+        return find_all(record, (Detector.GROWTH,))
+
+    def _whole_run(self) -> None:
+        """Too little for one scenario may be too much in the end."""
+        if self._outcome.contexts < LONG_RUN:
+            return
+        findings = Findings()
+        findings.add(self._growth(WHOLE_RUN, self._samples))
+        if findings.total:
+            self._outcome.scenarios.append(
+                ScenarioResult(
+                    WHOLE_RUN,
+                    "What all scenarios together left behind",
+                    began_at=self._outcome.started_at,
+                    findings=findings.counts,
+                )
+            )
+            self._outcome.findings += findings.kept
+
+    # --- what is seen once a wave is over ------------------------------------------------------
+
+    async def _settled(self, scenario: Scenario) -> Record:
+        """All that was seen of a wave, once everything that may come to rest has."""
+        place = self._place
+        record = await place.site.collect(REST_PATIENCE)
+        deadline = time.monotonic() + HELD_PATIENCE
+        while record.held and time.monotonic() < deadline:
+            # It may be on its way back: a finalizer's, or a cancelled call's.
+            await asyncio.sleep(STEP)
+            record = _joined(record, await place.site.collect(STEP))
+        record.scenario = scenario.name
+        record.seed = self._options.seed
+        record.program = place.config.program
+        at_rest = await in_thread(lambda: self._at_rest(record.known))
+        record.at_rest = at_rest or []
+        record.rows = await in_thread(self._rows)
+        return record
+
+    def _at_rest(self, known: Sequence[Known]) -> list[ServerSession] | None:
+        """What the server shows once it has noticed who has hung up. A session that began only
+        after the processes were asked is none that they should have known of."""
+        counts = {each.process: each.count for each in known}
+        watcher = self._place.watcher
+        first: set[object] | None = None
+        deadline = time.monotonic() + SERVER_PATIENCE
+        while True:
+            sessions = watcher.at_rest()
+            if sessions is None:
+                if watcher.blind or time.monotonic() >= deadline:
+                    return None
+                time.sleep(STEP)
+                continue
+            if first is None:
+                first = {each.session for each in sessions}
+            sessions = [each for each in sessions if each.session in first]
+            if time.monotonic() >= deadline or _is_quiet(sessions, counts):
+                return sessions
+            time.sleep(STEP)
+
+    def _rows(self) -> list[str] | None:
+        """What the table holds, in both databases; they are empty afterwards."""
+        found: list[str] = []
+        for database in self._databases():
+            try:
+                with _connected(self._place.server, database) as connection:
+                    # Another's open transaction may be in the way: then nobody has looked.
+                    connection.execute("SET LOCK_TIMEOUT 2000")
+                    rows = connection.execute(f"SELECT row FROM {NOTES}").fetchall()
+                    found += [row[0] for row in rows]
+                    connection.execute(f"DELETE FROM {NOTES}")
+                    self._place.server.own_statements += 3
+            except pyodbc.Error:
+                return None
+        return found
+
+    def _databases(self) -> Iterator[str]:
+        yield self._place.server.database.name
+        yield OTHER_DATABASE
+
+    async def _start_anew(self, record: Record) -> None:
+        """End sessions that were left with a transaction or a lock, which would be in the way of
+        whatever comes next; that they were is on record."""
+        for left in record.at_rest:
+            if left.transactions or left.locks:
+                with suppress(CannotDo, pyodbc.Error):
+                    await self._place.faults.kill(left.session.spid)
+
+
+NOTES = "leaks_note"
+
+
+@contextmanager
+def _connected(server: Server, database: str) -> Iterator[pyodbc.Connection]:
+    connection = server.connect(database)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _joined(record: Record, later: Record) -> Record:
+    """One record; what a process holds, knows and measures is the latest."""
+    record.held, record.known, record.samples = [], [], []
+    open_now = {story.token for story in later.stories}
+    record.stories = [story for story in record.stories if story.token not in open_now]
+    record.add(later)
+    return record
+
+
+def _is_quiet(sessions: Sequence[ServerSession], counts: Mapping[int, int]) -> bool:
+    """No statement runs, no transaction is open, and nobody has more sessions than it knows."""
+    there: dict[int, int] = {}
+    for each in sessions:
+        there[each.process] = there.get(each.process, 0) + 1
+        if each.status == "running" or each.transactions:
+            return False
+    return all(count <= counts.get(process, 0) for process, count in there.items())
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures depend on."""
+    found = {"Python": platform.python_version()}
+    names = ["Django", "asgiref", "mssql-async", "mssql-django", "pyodbc", "uvicorn"]
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def fresh_seed() -> int:
+    return secrets.randbelow(1_000_000)
