@@ -119,8 +119,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         lease = LeasedConnection(
             _DjangosErrors(source),
             self._options.lease,
-            # With a profile to come that the pool may have a connection for: see connect().
-            acquire=not (proven and connection_created.has_listeners(type(self))),
+            acquire=False,
             may_be_shared=lambda: self.allow_thread_sharing,
             proven=proven,
         )
@@ -129,6 +128,9 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         worker = current_worker()
         if worker is not None:
             worker.leases.add(lease)  # what a cancellation of its calls stops
+        if not (proven and connection_created.has_listeners(type(self))):
+            lease.acquire()
+        # Else with a profile to come that the pool may have a connection for: see connect().
         return lease
 
     def connect(self) -> None:
@@ -432,6 +434,9 @@ class _DjangosErrors:
 
     def forsake(self, connection: PooledConnection) -> None:
         self._source.forsake(connection)
+
+    def call_off(self, thread: int) -> None:
+        self._source.call_off(thread)
 
 
 def _forget_the_parents() -> None:

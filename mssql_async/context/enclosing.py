@@ -144,7 +144,8 @@ def in_transaction_here(using: str | None) -> bool:
 
 def _is_tied(using: str | None) -> bool:
     """Whether this thread is in a transaction (``None``: on any database), or its session has
-    state that a block has to see. Another connection might also never become free: this thread holds one."""
+    state that a block has to see. Another connection might also never become free: this thread
+    holds one."""
     return any(
         wrapper.in_atomic_block or not getattr(wrapper, "at_rest", True)
         for wrapper in connections.all(initialized_only=True)

@@ -9,7 +9,14 @@ from .books import PoolState
 from .breaker import BreakerState
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, ConnectParameters, Opened, Profile, Replay
-from .errors import PoolClosed, PoolError, PoolTimeout, TooManyWaiters, WaitsForItself
+from .errors import (
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    TooManyWaiters,
+    WaitCalledOff,
+    WaitsForItself,
+)
 from .nullpool import NullPool
 from .pool import Pool
 from .settings import PoolSettings, RetryPolicy
@@ -36,5 +43,6 @@ __all__ = [
     "Replay",
     "RetryPolicy",
     "TooManyWaiters",
+    "WaitCalledOff",
     "WaitsForItself",
 ]

@@ -19,5 +19,9 @@ class TooManyWaiters(PoolError):
     """``max_waiting`` callers are already waiting: the call was refused at once."""
 
 
+class WaitCalledOff(PoolError):
+    """The call that waited for a connection was cancelled."""
+
+
 class PoolClosed(PoolError):
     """The pool was closed before or while the caller waited."""

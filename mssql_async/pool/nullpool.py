@@ -118,6 +118,9 @@ class NullPool:
         """It is closed at its return anyway."""
         connection.broken = True
 
+    def call_off(self, thread: int) -> None:
+        """Nobody waits here."""
+
     def forsake(self, connection: PooledConnection) -> None:
         """Nothing waits for its place."""
         connection.broken = True

@@ -17,12 +17,12 @@ from . import origin
 from .books import PoolState
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Profile
-from .errors import PoolClosed, PoolTimeout, TooManyWaiters, WaitsForItself
+from .errors import PoolClosed, PoolTimeout, TooManyWaiters, WaitCalledOff, WaitsForItself
 from .lenders import Held
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
 from .upkeep import Upkeep
-from .waiters import Closed, Refusal, Turn, Waiter
+from .waiters import CalledOff, Closed, Refusal, Turn, Waiter
 
 logger = logging.getLogger("mssql_async.pool")
 
@@ -114,6 +114,7 @@ class Pool(Upkeep):
         :raises WaitsForItself: nothing ever could, because ``held`` is all there is.
         :raises TooManyWaiters: ``max_waiting`` callers wait already.
         :raises PoolClosed: the pool is closed.
+        :raises WaitCalledOff: see :meth:`call_off`.
         :raises Exception: what the connector raises when it cannot open a connection, with
             an explanation.
         """
@@ -221,7 +222,7 @@ class Pool(Upkeep):
             return True, 0
         self._refuse_if_it_waits_for_itself(request)
         self._refuse_if_crowded(request.had_turn)
-        waiter = Waiter(self._runtime.gate(), request.deadline, turn)
+        waiter = Waiter(self._runtime.gate(), request.deadline, turn, get_ident())
         self._waiters.join(waiter)
         return waiter, self._plan_openings(now)
 
@@ -289,6 +290,11 @@ class Pool(Upkeep):
             return handed
         if isinstance(handed, Refusal):
             raise self._explained(handed)
+        if isinstance(handed, CalledOff):
+            raise WaitCalledOff(
+                f"The call that waited for a connection of the pool {self.name!r} was cancelled "
+                f"after {waited:.1f} s."
+            )
         raise PoolClosed(f"The connection pool {self.name!r} was closed while waiting for it.")
 
     def _leave_queue(self, waiter: Waiter) -> None:
@@ -510,6 +516,13 @@ class Pool(Upkeep):
             "returning. It is closed if it ever does.", self.name, connection.number,
         )  # fmt: skip
         self._start_openings_elsewhere(jobs)
+
+    def call_off(self, thread: int) -> None:
+        """Whoever waits in the queue on a thread (:func:`threading.get_ident`) is to wait no
+        longer: :exc:`WaitCalledOff` is raised there. From any other thread. What was handed over
+        already stays so."""
+        with self._guard:
+            self._waiters.call_off(thread)
 
     def abandon(self, connection: PooledConnection) -> None:
         """The owner of a lease ceased to exist (garbage collected, thread dead).

@@ -23,7 +23,12 @@ class Closed:
     """Handed to a waiter whose pool was closed."""
 
 
-Handed = PooledConnection | Refusal | Closed
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """Handed to a waiter whose work nobody wants any more."""
+
+
+Handed = PooledConnection | Refusal | Closed | CalledOff
 
 
 Turn = tuple[int, int]
@@ -34,12 +39,14 @@ none. Both only rise, so that who is lent one at once (its number, 0) need not c
 class Waiter:
     """A caller in the queue. Its gate opens once, when something was handed to it."""
 
-    __slots__ = ("_gate", "deadline", "handed", "turn")
+    __slots__ = ("_gate", "deadline", "handed", "thread", "turn")
 
-    def __init__(self, gate: Gate, deadline: float, turn: Turn) -> None:
+    def __init__(self, gate: Gate, deadline: float, turn: Turn, thread: int) -> None:
         self._gate = gate
         self.deadline = deadline
         self.turn = turn
+        self.thread = thread
+        """Who waits (:func:`threading.get_ident`)."""
         self.handed: Handed | None = None
 
     def wait(self, seconds: float) -> bool:
@@ -83,6 +90,14 @@ class WaiterQueue:
     def hand_to_all(self, what: Handed) -> None:
         while self.queue:
             self.hand_to_first(what)
+
+    def call_off(self, thread: int) -> None:
+        """Let the waiter of a thread go, if it is here."""
+        for waiter in self.queue:
+            if waiter.thread == thread:
+                self.queue.remove(waiter)
+                waiter.hand(CalledOff())
+                return
 
     def last_deadline(self, default: float) -> float:
         """Until when somebody waits."""

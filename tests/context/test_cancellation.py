@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, transaction
 from mssql_async.context import ContextKind, ContextScope, new_context
 from mssql_async.context import workers as workers_module
 from mssql_async.devserver.faults import Sessions
+from mssql_async.pool import Pool
 
 from .project import Project, ask, do, until
 
@@ -161,6 +162,53 @@ class TestACallThatWaitsForItsTurn:
         await asyncio.wait([first, second])
         assert second.cancelled()
         assert await sync_to_async(len)(ran) == 0
+
+
+class TestACallThatWaitsForAConnection:
+    async def test_gives_its_worker_back_when_its_task_is_cancelled(self, project: Project) -> None:
+        project.use(max_size=1)
+        holding = new_context(ContextKind.REQUEST)
+        async with ContextScope(holding):
+            await sync_to_async(do)("CREATE TABLE #t (id int)")  # keeps its connection
+            asking = new_context(ContextKind.REQUEST)
+            async with ContextScope(asking):
+                waiting = asyncio.create_task(sync_to_async(ask)("SELECT 1"))
+                assert await asyncio.to_thread(until, lambda: project.pool.waiting == 1)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                assert await asyncio.to_thread(until, lambda: project.pool.waiting == 0)
+                assert await asyncio.to_thread(
+                    until, lambda: project.workers.statistics().idle == 1
+                )
+            await asking.end()
+        await holding.end()
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_keeps_it_where_nobody_calls_it_off(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        monkeypatch.setattr(Pool, "call_off", lambda self, thread: None)
+        project.use(max_size=1)
+        holding = new_context(ContextKind.REQUEST)
+        async with ContextScope(holding):
+            await sync_to_async(do)("CREATE TABLE #t (id int)")
+            asking = new_context(ContextKind.REQUEST)
+            async with ContextScope(asking):
+                waiting = asyncio.create_task(sync_to_async(ask)("SELECT 1"))
+                assert await asyncio.to_thread(until, lambda: project.pool.waiting == 1)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                worker = asking.running.worker if asking.running else None
+                assert worker is not None
+                assert await asyncio.to_thread(
+                    until, lambda: any(lease._guard.interrupted for lease in worker.leases.alive())
+                )
+                assert project.pool.waiting == 1
+        await holding.end()
+        await asking.end()
+        assert await asyncio.to_thread(until, project.is_quiet)
 
 
 class TestAServerThatDoesNotReact:

@@ -155,5 +155,8 @@ class StubLender:
         connection.broken = True
         self.condemned.append(connection)
 
+    def call_off(self, thread: int) -> None:
+        pass
+
     def forsake(self, connection: PooledConnection) -> None:
         self.forsaken.append(connection)
