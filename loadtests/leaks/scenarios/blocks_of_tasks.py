@@ -40,15 +40,13 @@ class BlocksOfTasks(Scenario):
 
 async def block(story: Story, number: int) -> None:
     """The second one fails, the others do not."""
-    child = story.child(Kind.TASK, f"block {number}")
     fate = Fate.ROLLED_BACK if number == 1 else Fate.COMMITTED
-    with suppress(Refused):
+    with story.child(Kind.TASK, f"block {number}") as child, suppress(Refused):
         async with child.atransaction():
             await child.aprobe()
             await child.awrite(fate)
             if number == 1:
                 raise Refused
-    child.end("ok")
 
 
 async def nested(story: Story, number: int) -> None:

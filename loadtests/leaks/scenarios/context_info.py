@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from ..scenario import Need, Reply, Scenario, Visit
 from ..story import Story
 
-
 SET_TENANT = "EXEC sp_set_session_context N'leaks', N'{}'"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 
 from mssql_async.contrib.leaks.record import Fate
 

@@ -45,11 +45,8 @@ class NewConnections(Scenario):
 async def apart(story: Story, number: int) -> None:
     from mssql_async.aio import async_new_connection
 
-    async with async_new_connection():
-        child = story.child(Kind.TASK, f"new connection {number}")
-        try:
+    with story.child(Kind.TASK, f"new connection {number}") as child:
+        async with async_new_connection():
             await child.aprobe()
             await child.alook()
             await child.awrite()
-        finally:
-            child.end("ok")

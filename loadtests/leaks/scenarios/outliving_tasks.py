@@ -40,8 +40,7 @@ class OutlivingTasks(Scenario):
 
 async def go_on(story: Story, leaves: str, pause: float) -> None:
     """Most of it after the response, whatever the pause is."""
-    outcome = "ok"
-    try:
+    with story:
         await asyncio.sleep(pause)
         await story.aprobe()
         if leaves == "a table":
@@ -52,11 +51,6 @@ async def go_on(story: Story, leaves: str, pause: float) -> None:
         else:
             await story.awrite()
         await story.alook()
-    except Exception as error:
-        outcome = type(error).__name__
-        raise
-    finally:
-        story.end(outcome)
 
 
 def begin_and_forget(story: Story) -> None:

@@ -36,8 +36,7 @@ class PlainThreads(Scenario):
 
 
 def work(story: Story, leaves: str) -> None:
-    outcome = "ok"
-    try:
+    with story:
         story.probe()
         story.write()
         if leaves == "a table":
@@ -47,8 +46,3 @@ def work(story: Story, leaves: str) -> None:
             story.begun()
             story.probe()
         story.look()
-    except Exception as error:
-        outcome = type(error).__name__
-        raise
-    finally:
-        story.end(outcome)

@@ -11,7 +11,7 @@ import asyncio
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from mssql_async.contrib.leaks.record import Fate
+from mssql_async.contrib.leaks.record import Fate, Kind
 
 from ..scenario import Reply, Scenario, Visit
 from ..story import Story
@@ -36,13 +36,16 @@ class SeveralAliases(Scenario):
 
 
 def work(story: Story) -> None:
-    try:
-        with story.transaction("other"):
-            with story.transaction():
-                story.write()
-                story.probe(alias="other")
-                story.probe()
-            raise Refused
-    except Refused:
-        story.look()
-        story.probe(alias="other")
+    """The rows are written one inside the other, and only the inner one is kept."""
+    with story.child(Kind.TASK, "the other database", alias="other") as elsewhere:
+        try:
+            with elsewhere.transaction():
+                elsewhere.write(Fate.ROLLED_BACK)
+                with story.transaction():
+                    story.write()
+                    story.probe()
+                elsewhere.probe()
+                raise Refused
+        except Refused:
+            story.look()
+            elsewhere.look()

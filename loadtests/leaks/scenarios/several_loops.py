@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mssql_async.contrib.leaks.record import Fate, Kind
 
-from ..scenario import Scenario, Visit, Reply
+from ..scenario import Reply, Scenario, Visit
 from ..story import Story
 
 
@@ -44,11 +44,8 @@ class SeveralLoops(Scenario):
 
 
 def in_a_loop(story: Story, number: int) -> None:
-    child = story.child(Kind.THREAD, f"loop {number}")
-    try:
+    with story.child(Kind.THREAD, f"loop {number}") as child:
         asyncio.run(work(child))
-    finally:
-        child.end("ok")
 
 
 async def work(story: Story) -> None:

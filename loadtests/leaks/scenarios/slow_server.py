@@ -43,9 +43,9 @@ class SlowServer(Scenario):
         return await visit.get(part)
 
     async def disturb(self, faults: Faults, over: Callable[[], bool]) -> None:
-        async with faults.delayed(0.005):
-            while not over():
-                await asyncio.sleep(0.05)
+        while not over():
+            async with faults.delayed(0.005):
+                await asyncio.sleep(0.2)
 
 
 def commit(story: Story) -> None:

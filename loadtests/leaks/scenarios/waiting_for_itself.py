@@ -45,9 +45,6 @@ class Refused(Exception):
 async def apart(story: Story) -> None:
     from mssql_async.aio import async_new_connection
 
-    child = story.child(Kind.TASK, "the second connection")
-    try:
+    with story.child(Kind.TASK, "the second connection") as child:
         async with async_new_connection():
             await child.aprobe()
-    finally:
-        child.end("ok")
