@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -15,17 +16,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
 
 from loadtests.bench.peers import ROOT
+from loadtests.bench.requests_sites import Database
+from mssql_async.contrib.leaks.findings import Detector
 from mssql_async.errors import DriverNotFound
 
 from . import clock
 from .catalogue import catalogue, title_of
-from .controls import Control, NotAControl, control_of
-from .controls import catalogue as controls
+from .controls import Control
 from .options import IN_PROCESS, WAYS, RunOptions
 from .outcome import ControlResult, Outcome, ScenarioResult
 from .overuvicorn import NotServed
@@ -35,6 +38,7 @@ from .report.terminal import LiveProgress, print_verdict
 from .run import UnknownScenario, fresh_seed, run, versions
 from .server import ServerFailed
 from .sites import NotPrepared
+from .subject.config import SubjectConfig, configure
 
 CLEAN, FOUND, FAILED = 0, 1, 2
 ALL = "all"
@@ -52,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = _outcome(given, console)
     except (
-        UnknownScenario, NotAControl, ServerFailed, NotPrepared, NotServed, DriverNotFound
+        UnknownScenario, UnknownControl, ServerFailed, NotPrepared, NotServed, DriverNotFound
     ) as error:  # fmt: skip
         print(f"loadtests leaks: {error}", file=sys.stderr)
         return FAILED
@@ -88,7 +92,7 @@ def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
 def _options(given: argparse.Namespace, seed: int) -> RunOptions:
     """A control has its own idea of what brings it to light; the command line has the last word.
 
-    :raises NotAControl: there is none of that name.
+    :raises UnknownControl: there is none of that name.
     """
     options = RunOptions(seed=seed)
     if given.control:
@@ -97,8 +101,6 @@ def _options(given: argparse.Namespace, seed: int) -> RunOptions:
             options,
             control=control.name,
             names=tuple(control.scenarios),
-            engine=control.engine,
-            conn_max_age=control.conn_max_age,
             contexts=control.contexts,
             concurrency=control.concurrency,
         )
@@ -168,7 +170,46 @@ def _result(control: Control, outcome: Outcome | None, seconds: float) -> Contro
     return ControlResult(control.name, control.detector, bool(found), found, seconds, control.title)
 
 
+class UnknownControl(Exception):
+    """There is none of that name."""
+
+
+_TELL_CONTROLS = """
+import json
+from django.conf import settings
+settings.configure()
+from loadtests.leaks.controls import catalogue
+print(json.dumps([
+    [c.name, c.detector, c.title, list(c.scenarios), c.contexts, c.concurrency]
+    for c in catalogue().values()
+]))
+"""
+
+
+@cache
+def controls() -> dict[str, Control]:
+    """All of them, told by another process: their modules want Django to be set up, which in
+    this one is done once, and later."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TELL_CONTROLS], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    return {
+        name: Control(Detector(detector), scenarios, contexts, concurrency, name, title)
+        for name, detector, title, scenarios, contexts, concurrency in json.loads(done.stdout)
+    }
+
+
+def control_of(name: str) -> Control:
+    """
+    :raises UnknownControl: saying which there are.
+    """
+    if name not in controls():
+        raise UnknownControl(f"There is no control {name!r}; there are: {', '.join(controls())}.")
+    return controls()[name]
+
+
 def _list() -> None:
+    configure(SubjectConfig(Database("", "")))  # scenarios are modules of a Django project
     for heading, titles in (
         ("Scenarios", {name: title_of(each) for name, each in catalogue().items()}),
         ("Controls", {name: each.title for name, each in controls().items()}),

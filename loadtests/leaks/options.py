@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+OURS = "mssql_async"
 IN_PROCESS, UVICORN = "in-process", "uvicorn"
 WAYS = (IN_PROCESS, UVICORN)
 
@@ -20,7 +21,7 @@ class RunOptions:
 
     names: Sequence[str] = ()
     """Of scenarios; none: all."""
-    engine: str = "mssql_async"
+    engine: str = OURS
     conn_max_age: int | None = 0
     contexts: int = 2000
     """Of the whole run; each scenario gets its share."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pkgutil
 import platform
 import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -26,19 +27,18 @@ from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
 from mssql_async.contrib.leaks.findings import Detector, Finding
 from mssql_async.contrib.leaks.record import Known, Record, Sample, ServerSession, Token
 
-from . import clock
+from . import clock, scenarios
 from .catalogue import catalogue, title_of
-from .controls import control_of
 from .drive import Tally, Wave, run_wave, shared
 from .faults import Faults
-from .options import UVICORN, RunOptions
+from .options import OURS, UVICORN, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
 from .picture import draw
 from .scenario import Need, Scenario
 from .server import CannotDo, Server, the_server
 from .signals import SIGNALS
 from .sites import Site, in_process, in_thread, over_uvicorn, prepare_database
-from .subject.config import OTHER_DATABASE, SubjectConfig, engine_is_ours
+from .subject.config import OTHER_DATABASE, SubjectConfig, configure
 from .watcher import Watcher
 
 KEPT = 20
@@ -105,17 +105,24 @@ class Place:
     site: Site
 
 
-def chosen(options: RunOptions) -> list[Scenario]:
-    """
+def scenario_names() -> list[str]:
+    """All there are; their modules are not imported, as Django may not be set up yet."""
+    names = (module.name for module in pkgutil.iter_modules(scenarios.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def chosen(options: RunOptions) -> Sequence[str]:
+    """The names of the scenarios to run.
+
     :raises UnknownScenario: naming those that there are.
     """
-    known = catalogue()
+    known = scenario_names()
     unknown = [name for name in options.names if name not in known]
     if unknown:
         raise UnknownScenario(
             f"There is no scenario {', '.join(unknown)}; there are: {', '.join(known)}."
         )
-    return [known[name] for name in options.names or known]
+    return options.names or known
 
 
 async def run(options: RunOptions, progress: Progress) -> Outcome:
@@ -126,7 +133,7 @@ async def run(options: RunOptions, progress: Progress) -> Outcome:
     :raises NotPrepared: the database cannot be made ready.
     :raises NotServed: a process under test does not start, or ends.
     """
-    scenarios = chosen(options)
+    names = chosen(options)
     outcome = Outcome(
         command=options.command(),
         started_at=clock.now(),
@@ -139,10 +146,11 @@ async def run(options: RunOptions, progress: Progress) -> Outcome:
         versions=versions(),
     )
     async with the_place(options) as place:
+        known = catalogue()
         outcome.server = place.server.describe()
         if place.watcher.blind:
             outcome.server += f". {place.watcher.blind}"
-        await _Run(options, place, outcome, progress).run(scenarios)
+        await _Run(options, place, outcome, progress).run([known[name] for name in names])
         outcome.series = place.watcher.moments
         outcome.marks = list(place.faults.marks)
     outcome.ended_at = clock.now()
@@ -156,16 +164,15 @@ async def the_place(options: RunOptions) -> AsyncIterator[Place]:
         server = stack.enter_context(the_server())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leaks-")))
         driver: Mapping[str, str] = {}
-        if not engine_is_ours(options.engine):
+        if options.engine != OURS:
             driver = stack.enter_context(place_for(server.database)).driver
-        has_tokens = server.is_embedded and engine_is_ours(options.engine)
+        has_tokens = server.is_embedded and options.engine == OURS
         config = SubjectConfig(
             server.database,
             engine=options.engine,
             conn_max_age=options.conn_max_age,
             program=f"leaks {os.getpid()}",
             control=options.control,
-            pool=control_of(options.control).pool if options.control else {},
             driver=driver,
             tokens=str(folder / "token") if has_tokens else "",
         )
@@ -175,6 +182,8 @@ async def the_place(options: RunOptions) -> AsyncIterator[Place]:
         if has_tokens:
             await faults.issue_token(TOKEN_LIFE)
         await in_thread(lambda: prepare_database(config))
+        # Also where the application is elsewhere: scenarios are modules of its project.
+        configure(config if options.over != UVICORN else replace(config, control=""))
         if options.over == UVICORN:
             site = await stack.enter_async_context(over_uvicorn(config, options.processes))
         else:
@@ -194,10 +203,10 @@ class _Run:
         self._samples: list[Sample] = []
         self._next_token: Token = 1
 
-    async def run(self, scenarios: Sequence[Scenario]) -> None:
-        missing = {each.name: self._missing(each) for each in scenarios}
-        shares = sum(each.share for each in scenarios if not missing[each.name])
-        for scenario in scenarios:
+    async def run(self, chosen: Sequence[Scenario]) -> None:
+        missing = {each.name: self._missing(each) for each in chosen}
+        shares = sum(each.share for each in chosen if not missing[each.name])
+        for scenario in chosen:
             if missing[scenario.name]:
                 result = ScenarioResult(
                     scenario.name, title_of(scenario), skipped=missing[scenario.name]
