@@ -109,9 +109,15 @@ class Story:
         """A context of its own that this one starts: a task that outlives the request, a thread.
         Whoever runs it ends it."""
         story = Story(
-            self._root + GENERATION * next(self._family), self._told.scenario, kind, alias=alias or self.alias, parent=self.token,
-            task=task, recorder=self._recorder, signals=self._signals,
-        )  # fmt: skip
+            self._root + GENERATION * next(self._family),
+            self._told.scenario,
+            kind,
+            alias=alias or self.alias,
+            parent=self.token,
+            task=task,
+            recorder=self._recorder,
+            signals=self._signals,
+        )
         story._root, story._family = self._root, self._family
         return story
 
@@ -243,14 +249,14 @@ class Story:
 
     # --- questions with one answer -------------------------------------------------------------
 
-    def ask(self, sql: str, params: Sequence[object], expected: object) -> str:
+    def ask(self, sql: str, params: Sequence[Any], expected: object) -> str:
         """Execute it; the first value of the first row has to be ``expected``."""
         return self._ask(sql, params, str(expected), current_place())
 
-    async def aask(self, sql: str, params: Sequence[object], expected: object) -> str:
+    async def aask(self, sql: str, params: Sequence[Any], expected: object) -> str:
         return await sync_to_async(self._ask)(sql, params, str(expected), current_place())
 
-    def _ask(self, sql: str, params: Sequence[object], expected: str, place: str) -> str:
+    def _ask(self, sql: str, params: Sequence[Any], expected: str, place: str) -> str:
         connection = connections[self.alias]
         with connection.cursor() as cursor:
             watch = _Watch(self._recorder, connection)

@@ -41,8 +41,7 @@ class SubjectConfig:
     program: str = "leaks"
     """What the sessions under test call themselves at the server."""
     control: str = ""
-    """A module of ``controls/``: its ``install()`` is called, if it has one, once Django is set
-    up."""
+    """A module of ``controls/``, whose ``install()`` is called once Django is set up."""
     pool: Mapping[str, Any] = field(default_factory=dict)
     """Of ``OPTIONS["pool"]``, where the engine is mssql_async: ``lease``, ``max_size``, …"""
     driver: Mapping[str, str] = field(default_factory=dict)
@@ -173,27 +172,18 @@ def engine_is_ours(engine: str) -> bool:
 
 
 def configure(config: SubjectConfig) -> None:
-    """Set Django up in this process. Once only: a process serves one project.
-
-    :raises RuntimeError: Django has other settings already.
-    """
+    """Set Django up in this process. Once only: a process serves one project."""
     import django
     from django.conf import settings
 
-    if not settings.configured:
+    if not settings.configured and os.environ.get("DJANGO_SETTINGS_MODULE") != SETTINGS:
         os.environ.update(config.driver)
         os.environ[TOKENS] = config.tokens
         settings.configure(**config.settings())
-    else:
-        settings.DATABASES  # noqa: B018 - raises where the settings module cannot be read
     django.setup(set_prefix=False)
-    install_control(config)
 
 
 def install_control(config: SubjectConfig) -> None:
-    """Break what the control is there to break."""
+    """Break what the control is there to break, for good."""
     if config.control:
-        module = import_module(f"{CONTROLS}.{config.control}")
-        install = getattr(module, "install", None)
-        if install is not None:
-            install()
+        import_module(f"{CONTROLS}.{config.control}").install()
