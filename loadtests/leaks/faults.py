@@ -47,7 +47,6 @@ class Faults:
     def __init__(self, server: Server, program: str, tokens_file: Path | None = None) -> None:
         self._server = server
         self._tokens = tokens_file
-        self._token = ""
         self._program = program
         self._connection: pyodbc.Connection | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="leaks-faults")
@@ -168,15 +167,12 @@ class Faults:
 
     async def issue_token(self, valid_for: float = 3600.0) -> None:
         """Make an access token that lasts so many seconds, and give it to the application, whose
-        alias "token" logs in with it. The one before is let in no longer."""
+        alias "token" logs in with it. The one before lasts as long as it was to."""
         if self._tokens is None:
             raise CannotDo("This run has no access tokens.")
-        token, before = secrets.token_urlsafe(24), self._token
+        token = secrets.token_urlsafe(24)
         self._server.accept_token(token, valid_for)
         tokens.write(self._tokens, token, time.time() + valid_for)
-        self._token = token
-        if before:
-            self._server.revoke_token(before)
         self._mark(f"access token for {valid_for:g} s")
 
     # --- statements ----------------------------------------------------------------------------

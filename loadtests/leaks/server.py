@@ -3,8 +3,8 @@
 
 The embedded one has a process of its own, so that it takes no turns of the interpreter from the
 application under test. ``python -m loadtests.leaks.server`` is that process: it prints its port
-and then takes orders, one JSON list a line (:data:`_ORDERS`), until its input ends. Passwords and
-tokens go through that pipe or the environment, never through a command line.
+and then takes access tokens to let in, until its input ends. They go through that pipe, passwords
+through the environment; neither is ever in a command line.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Server:
     """One server, and how the harness itself gets in."""
 
     database: Database
-    orders: IO[str] | None = field(default=None, repr=False)
-    """Of the embedded server's process."""
+    tokens: IO[str] | None = field(default=None, repr=False)
+    """Of the embedded server's process: a line is the JSON of a token and of its seconds."""
     own_logins: int = 0
     own_statements: int = 0
     """What the harness itself has asked, about: not the sessions under test."""
@@ -74,7 +74,7 @@ class Server:
 
     @property
     def is_embedded(self) -> bool:
-        return self.orders is not None
+        return self.tokens is not None
 
     def connect(self, name: str = "") -> pyodbc.Connection:
         """A connection of the harness itself, in autocommit; ``name`` is another database.
@@ -123,20 +123,11 @@ class Server:
 
         :raises CannotDo: a real server has its tokens from elsewhere.
         """
-        self._order("accept", token, valid_for)
-
-    def revoke_token(self, token: str) -> None:
-        """
-        :raises CannotDo: see :meth:`accept_token`.
-        """
-        self._order("revoke", token, None)
-
-    def _order(self, what: str, token: str, valid_for: float | None) -> None:
-        if self.orders is None:
+        if self.tokens is None:
             raise CannotDo("Only the embedded server takes tokens from the harness.")
         with self._ordering:
-            self.orders.write(json.dumps([what, token, valid_for]) + "\n")
-            self.orders.flush()
+            self.tokens.write(json.dumps([token, valid_for]) + "\n")
+            self.tokens.flush()
 
 
 @contextmanager
@@ -159,7 +150,10 @@ def the_server() -> Iterator[Server]:
             line = process.stdout.readline()
             if not line:
                 raise ServerFailed("The embedded server did not start, see above.")
-            yield Server(Database("127.0.0.1", line.strip()), process.stdin)
+            # The driver encrypts logins with tokens whatever it was told.
+            extra = "Encrypt=no;TrustServerCertificate=yes"
+            database = Database("127.0.0.1", line.strip(), extra_params=extra)
+            yield Server(database, process.stdin)
         finally:
             process.stdin.close()
             try:
@@ -184,10 +178,7 @@ def main() -> None:
     with DevServer() as server:
         print(server.port, flush=True)
         for line in sys.stdin:
-            what, token, valid_for = json.loads(line)
-            if what == "revoke":
-                server.revoke_token(token)
-                continue
+            token, valid_for = json.loads(line)
             expires_at = None
             if valid_for is not None:
                 now = datetime.datetime.now(datetime.UTC)
