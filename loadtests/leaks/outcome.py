@@ -304,7 +304,7 @@ class Mark:
 class Outcome:
     """All of a run."""
 
-    command: Sequence[str] = ()
+    command: list[str] = field(default_factory=list)
     """What repeats it, its seed included, word by word."""
     started_at: float = 0.0
     ended_at: float = 0.0

@@ -57,7 +57,7 @@ def find_chromium() -> str | None:
 
 class Page:
     """A tab. ``problems`` has what was written to its console, thrown, or refused; ``requests``
-    the addresses it asked for."""
+    the addresses it asked for, ``refused`` why it was not allowed to."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -69,6 +69,7 @@ class Page:
         self._session: str = attached["sessionId"]
         self.problems: list[str] = []
         self.requests: list[str] = []
+        self.refused: list[str] = []
         self._loaded = False
         browser.listeners[self._session] = self._heard
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -123,7 +124,7 @@ class Page:
 
     def texts(self, selector: str) -> list[str]:
         found = f"[...document.querySelectorAll({json.dumps(selector)})]"
-        return list(self.run(f"{found}.map(each => each.innerText)"))
+        return list(self.run(f"{found}.map(each => each.innerText ?? each.textContent)"))
 
     def click(self, selector: str) -> None:
         """With the mouse, in the middle of the first that matches."""
@@ -177,6 +178,8 @@ class Page:
                 self._loaded = True
             case "Network.requestWillBeSent":
                 self.requests.append(said["request"]["url"])
+            case "Network.loadingFailed":
+                self.refused.append(said.get("blockedReason", ""))
             case "Runtime.consoleAPICalled":
                 self.problems.append(f"console: {said['args']}")
             case "Runtime.exceptionThrown":

@@ -20,7 +20,7 @@ from mssql_async.contrib.leaks.findings import Detector, Finding, Party
 from mssql_async.contrib.leaks.record import Use
 
 from ..outcome import Bar, Lane, Outcome, ScenarioResult, Told
-from .words import counted, duration, number, verdict, without_secrets
+from .words import counted, duration, fit_to_show, number, verdict
 
 _PAGE = Path(__file__).with_name("page")
 #: In this order they make one script.
@@ -37,8 +37,7 @@ def write_html(outcome: Outcome, path: Path | str) -> None:
 
 
 def _page(outcome: Outcome) -> str:
-    # What looks like a secret goes first, so that nothing below has to think of it.
-    outcome = Outcome.from_dict(without_secrets(outcome.to_dict()))
+    outcome = fit_to_show(outcome)  # so that nothing below has to think of secrets
     script = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
     style = _asset("page.css")
@@ -278,10 +277,13 @@ def _verdict_table(outcome: Outcome) -> str:
 
 
 def _verdict_row(scenario: ScenarioResult) -> str:
-    head = (
-        f'<th scope="row"><span class="name">{escape(scenario.name)}</span>'
-        f'<span class="title">{escape(scenario.title)}</span></th>'
-    )
+    name = f'<span class="name">{escape(scenario.name)}</span>'
+    if any(lane.bars for lane in scenario.lanes):
+        name = (
+            f'<a class="name" href="#sessions" data-lanes="{escape(scenario.name)}">'
+            f"{escape(scenario.name)}</a>"
+        )
+    head = f'<th scope="row">{name}<span class="title">{escape(scenario.title)}</span></th>'
     if scenario.skipped:
         return (
             f'<tr class="skipped">{head}<td class="why" colspan="{len(_DETECTORS) + 6}">'

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..outcome import Outcome
-from .words import without_secrets
+from .words import fit_to_show
 
 #: Goes up when what was there changes its meaning or goes away, not when something is added.
 SCHEMA = 1
@@ -28,7 +28,7 @@ def write_json(outcome: Outcome, path: Path | str) -> None:
             "errors": outcome.failed,
             "silent_controls": [control.name for control in outcome.silent],
         },
-        "outcome": without_secrets(outcome.to_dict()),
+        "outcome": fit_to_show(outcome).to_dict(),
     }
     Path(path).write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 

@@ -24,7 +24,7 @@ from rich.text import Text
 from mssql_async.contrib.leaks.findings import Detector, Finding
 
 from ..outcome import Outcome, ScenarioResult
-from .words import counted, duration, number, short_number, verdict, without_secrets
+from .words import counted, duration, fit_to_show, number, short_number, verdict
 
 #: Findings that are described in full; the other reports have more.
 DESCRIBED = 5
@@ -100,6 +100,7 @@ class LiveProgress:
 def print_verdict(outcome: Outcome, console: Console | None = None) -> None:
     """The verdict table, the first findings, the controls, and what repeats the run."""
     console = console or Console()
+    outcome = fit_to_show(outcome)
     if outcome.scenarios:
         console.print()
         _print_scenarios(outcome, console)
@@ -205,7 +206,7 @@ def _print_errors(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(Text("Errors that no scenario allows for", style="bold"))
     for count, name, text in errors[:DESCRIBED]:
-        shown = Text(f"{number(count)} x in {name}: {without_secrets(text)}")
+        shown = Text(f"{number(count)} x in {name}: {text}")
         console.print(Padding(shown, (0, 0, 0, 2), expand=False), highlight=False)
     if len(errors) > DESCRIBED:
         more = counted(len(errors) - DESCRIBED, "other kind", "other kinds")
@@ -218,7 +219,7 @@ def _print_findings(outcome: Outcome, console: Console) -> None:
         return
     console.print()
     for place, finding in enumerate(chosen, start=1):
-        first, *rest = without_secrets(finding.describe()).splitlines()
+        first, *rest = finding.describe().splitlines()
         head = Text(f"{place}. ")
         head.append(first, style="bold")
         head.highlight_words([finding.detector.value], _LEAK)
@@ -275,7 +276,7 @@ def _print_last_lines(outcome: Outcome, console: Console) -> None:
     console.print(line, highlight=False)
     if outcome.command:
         again = Text("Again: ", style=_SOFT)
-        again.append(without_secrets(outcome.command_line), style="default not dim")
+        again.append(outcome.command_line, style="default not dim")
         # One line however long it is, so that it can be copied.
         console.print(again, soft_wrap=True, highlight=False)
 

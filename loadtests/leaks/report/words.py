@@ -30,6 +30,11 @@ def without_secrets(value: Any) -> Any:
     return value
 
 
+def fit_to_show(outcome: Outcome) -> Outcome:
+    """A copy without what looks like a secret, as every report shows it."""
+    return Outcome.from_dict(without_secrets(outcome.to_dict()))
+
+
 def number(count: int) -> str:
     return f"{count:,}"
 

@@ -32,7 +32,7 @@ function makeLanes(node, openFinding) {
   const shown = scenarios.filter((each) => each.lanes.some((lane) => lane.bars.length));
   if (!shown.length) {
     node.append(h("p", { class: "card nothing" }, "This run kept no picture of its sessions."));
-    return { show() { return false; } };
+    return {};
   }
   let scenario = shown.find((each) => each.lanes.some((lane) => lane.bars.some((bar) => bar.colliding)))
     || shown.find((each) => each.found) || shown[0];
@@ -119,9 +119,8 @@ function makeLanes(node, openFinding) {
       const { lane } = each;
       const group = s("g", { class: `lane${each.bad ? " bad" : ""}`, "data-spid": lane.spid, "aria-label": `Session ${lane.spid}, process ${lane.process}` },
         s("line", { class: "lane-line", x1: 0, x2: 4000, y1: y + each.height - LANE_GAP / 2, y2: y + each.height - LANE_GAP / 2 }),
-        s("text", { class: "spid", x: 14, y: y + 13 }, String(lane.spid)));
+        s("text", { class: "spid", x: 14, y: y + 13 }, String(lane.spid), s("title", {}, `Logged in ${lane.loginTime}`)));
       if (width >= 600) group.append(s("text", { x: 44, y: y + 13 }, `pid ${lane.process}`));
-      group.append(s("title", {}, `Session ${lane.spid}, process ${lane.process}, logged in ${lane.loginTime}`));
       each.overlaps = collisionsOf(each).map(([a, b]) => {
         const shade = s("rect", { class: "overlap", y: y - 2, height: each.height - 1 });
         group.append(shade);
@@ -172,7 +171,6 @@ function makeLanes(node, openFinding) {
         const x1 = Math.max(left, x(bar.began));
         const x2 = Math.min(width, Math.max(x(bar.ended), x(bar.began) + 2));
         const visible = x2 > left && x1 < width;
-        bar.node.toggleAttribute("hidden", !visible);
         bar.node.setAttribute("display", visible ? "inline" : "none");
         if (!visible) continue;
         const rect = bar.node.firstChild;
@@ -395,7 +393,11 @@ function makeLanes(node, openFinding) {
   open(scenario);
 
   return {
-    // Opens the picture that has the bars of a finding; says whether there is one.
+    open(name) {
+      const owner = shown.find((each) => each.name === name);
+      if (owner && owner !== scenario) open(owner);
+    },
+    // Whether a picture has a bar of a finding.
     has(finding) {
       const owner = shown.find((each) => each.name === finding.scenario);
       const tokens = [finding.culprit, finding.victim].filter(Boolean).map((party) => party.token);
@@ -421,7 +423,6 @@ function makeLanes(node, openFinding) {
       const owner = shown.find((each) => each.name === finding.scenario);
       return owner ? closest(owner.lanes.flatMap((lane) => lane.bars.map((bar) => ({ ...bar, spid: lane.spid }))), party, finding) : null;
     },
-    scenarioOf: (finding) => scenarios.find((each) => each.name === finding.scenario),
     beginOf(finding) {
       const owner = shown.find((each) => each.name === finding.scenario);
       return owner ? Math.min(...owner.lanes.flatMap((lane) => lane.bars.map((bar) => bar.began))) : 0;

@@ -5,6 +5,22 @@ const CHARTS = [
   [["threads", 3, "c4", true]],
 ];
 
+// Points closer to each other than some pixels as one, with their mean and their range.
+function bucketed(points, pixels) {
+  const result = [];
+  for (const [place, value] of points) {
+    const last = result[result.length - 1];
+    if (last && place - last.from < pixels) {
+      last.count += 1;
+      last.mean += (value - last.mean) / last.count;
+      last.x += (place - last.x) / last.count;
+      last.low = Math.min(last.low, value);
+      last.high = Math.max(last.high, value);
+    } else result.push({ from: place, x: place, count: 1, mean: value, low: value, high: value });
+  }
+  return result;
+}
+
 function makeSeries(node) {
   const moments = DATA.series;
   const charts = CHARTS.map((lines) => lines.filter(([, column]) => moments.some((each) => each[column] !== null)))
@@ -16,6 +32,7 @@ function makeSeries(node) {
   const card = h("div", { class: "card" });
   node.append(card);
   const last = Math.max(DATA.seconds, moments[moments.length - 1][0]);
+  const where = h("b", {}, "");
   const bands = s("svg", { height: 22, "aria-hidden": "true" });
   const parts = charts.map((lines) => {
     const keys = lines.map(([name, column, colour]) => ({ value: h("b", {}, ""), name, column, colour }));
@@ -26,7 +43,7 @@ function makeSeries(node) {
   });
   const axis = s("svg", { height: 22, "aria-hidden": "true" });
   const frame = h("div", {});
-  card.append(h("div", { class: "chart" }, h("div", { class: "head" }, h("span", { class: "key" }, "scenario"), ), frame),
+  card.append(h("div", { class: "chart" }, h("div", { class: "head" }, h("span", { class: "key" }, "scenario", where)), frame),
     ...parts.map(({ head, picture }, n) => h("div", { class: "chart" }, head, picture, n === parts.length - 1 ? axis : null)));
   frame.append(bands);
   if (DATA.marks.length) {
@@ -65,9 +82,12 @@ function makeSeries(node) {
       });
       for (const [, column, colour, isArea] of lines) {
         const known = moments.filter((each) => each[column] !== null);
-        const points = known.map((each) => `${x(each[0]).toFixed(1)},${y(each[column]).toFixed(1)}`);
-        if (isArea) picture.append(s("polygon", { class: `area ${colour}`, points: `${x(known[0][0])},${y(0)} ${points.join(" ")} ${x(known[known.length - 1][0])},${y(0)}` }));
-        picture.append(s("polyline", { class: `plot ${colour}`, points: points.join(" ") }));
+        const buckets = bucketed(known.map((each) => [x(each[0]), each[column]]), 3);
+        const path = (pick) => buckets.map((each) => `${each.x.toFixed(1)},${y(pick(each)).toFixed(1)}`);
+        const middle = path((each) => each.mean);
+        if (isArea) picture.append(s("polygon", { class: `area ${colour}`, points: `${buckets[0].x},${y(0)} ${middle.join(" ")} ${buckets[buckets.length - 1].x},${y(0)}` }));
+        else if (buckets.length < known.length) picture.append(s("polygon", { class: `area ${colour}`, points: [...path((each) => each.high), ...path((each) => each.low).reverse()].join(" ") }));
+        picture.append(s("polyline", { class: `plot ${colour}`, points: middle.join(" ") }));
       }
       picture.append(s("line", { class: "cross", y1: 0, y2: 84, visibility: "hidden" }));
     }
@@ -80,6 +100,8 @@ function makeSeries(node) {
       const at = ((place - LEFT) / (width - LEFT - 8)) * last;
       let near = moments[0];
       for (const each of moments) if (Math.abs(each[0] - at) < Math.abs(near[0] - at)) near = each;
+      const running = scenarios.find((each) => each.began !== null && each.began <= near[0] && near[0] <= each.began + each.seconds);
+      where.textContent = `${running ? `${running.name}, ` : ""}${duration(near[0])}`;
       for (const { keys, picture } of parts) {
         const cross = picture.querySelector(".cross");
         cross.setAttribute("x1", x(near[0]));
@@ -90,7 +112,7 @@ function makeSeries(node) {
     };
     for (const { picture } of parts) {
       picture.onpointermove = read;
-      picture.onpointerleave = () => parts.forEach(summarise);
+      picture.onpointerleave = () => { where.textContent = ""; parts.forEach(summarise); };
     }
     parts.forEach(summarise);
   });

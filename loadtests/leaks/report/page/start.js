@@ -7,6 +7,9 @@ const list = makeFindings(document.getElementById("list"), lanes);
 for (const link of document.querySelectorAll("a[data-detector]")) {
   link.addEventListener("click", () => list.filter(link.dataset.scenario, Number(link.dataset.detector)));
 }
+for (const link of document.querySelectorAll("a[data-lanes]")) {
+  link.addEventListener("click", () => lanes.open && lanes.open(link.dataset.lanes));
+}
 const copy = document.getElementById("copy");
 if (copy && navigator.clipboard) {
   copy.hidden = false;
