@@ -32,7 +32,7 @@ from django.db import Error, InterfaceError, ProgrammingError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from .context import Context, ContextKind, ContextScope, current_context, new_context
-from .context.workers import GRACE
+from .context.worker import GRACE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -172,7 +172,7 @@ class AsyncCursor:
         traceback: TracebackType | None,
     ) -> None:
         """Close it, also where the task is cancelled. That is not waited for longer than
-        :data:`~.context.workers.GRACE`: then it goes on by itself."""
+        :data:`~.context.worker.GRACE`: then it goes on by itself."""
         closing = self._begin_to_close()
         if closing is None:
             return

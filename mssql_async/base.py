@@ -31,7 +31,7 @@ from .commithooks import CommitHook, open_block, register_in  # noqa: E402
 from .context.chains import held_in_vain  # noqa: E402
 from .context.left import Left  # noqa: E402
 from .context.traces import traces  # noqa: E402
-from .context.workers import current_worker  # noqa: E402
+from .context.worker import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
 from .errors import PoolTimeout, from_pool  # noqa: E402
 from .features import DatabaseFeatures  # noqa: E402

@@ -28,10 +28,10 @@ from .context import (
     new_context,
 )
 from .context.calls import Call
-from .context.context import EndExecutor
 from .context.enclosing import Enclosing, enclosing
+from .context.routing import EndExecutor
 from .context.traces import Trace, traced
-from .context.workers import GRACE
+from .context.worker import GRACE
 from .pool import odbc
 
 

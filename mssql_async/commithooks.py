@@ -14,8 +14,8 @@ from asgiref.sync import async_to_sync
 from django.db import connections
 
 from .context import Context, ContextKind, current_context
-from .context.context import ContextExecutor
 from .context.nested import waiting_executor
+from .context.routing import ContextExecutor
 
 logger = logging.getLogger("mssql_async.context")
 

@@ -1,6 +1,6 @@
 """Contexts: what owns leases in asynchronous code, and the workers that run its calls."""
 
-from .context import Context, ContextKind, ContextScope, current_context
+from .context import Context, ContextKind, current_context
 from .errors import (
     CancelledAfterCommit,
     CommitOutcomeUnknown,
@@ -9,7 +9,9 @@ from .errors import (
     WorkerTimeout,
 )
 from .registry import new_context, worker_statistics
-from .workers import Worker, WorkerPool, WorkerStatistics, current_worker
+from .routing import ContextScope
+from .worker import Worker, current_worker
+from .workers import WorkerPool, WorkerStatistics
 
 __all__ = [
     "CancelledAfterCommit",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import Context
-    from .workers import Worker
+    from .worker import Worker
 
 
 class CallState(enum.Enum):

@@ -18,7 +18,7 @@ from ..pool.connection import PooledConnection
 from ..session.lease import connections_of
 from .calls import Call
 from .context import Context, ContextKind
-from .workers import Worker, current_worker
+from .worker import Worker, current_worker
 
 Tasks = set["asyncio.Task[Any]"]
 

@@ -8,29 +8,23 @@ when it is over.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import functools
 import itertools
 import logging
 import threading
 import weakref
-from asyncio import events
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from types import TracebackType
-from typing import Any, cast
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
-from django.db import Error
-from django.db.transaction import TransactionManagementError
+from asgiref.sync import SyncToAsync
 
 from .calls import Call, running_task
-from .errors import TransactionBlockEnded
-from .nested import heeding_nested
 from .threads import WaitingThread
-from .workers import GRACE, Worker, WorkerPool, current_worker
+from .worker import GRACE, Worker
+from .workers import WorkerPool
 
 logger = logging.getLogger("mssql_async.context")
 
@@ -231,191 +225,13 @@ class Context:
         self.workers.quarantine(self)
 
 
-class ContextExecutor(Executor):
-    """What asgiref submits the thread-sensitive calls of a context to."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __repr__(self) -> str:
-        return f"<ContextExecutor of {self._context!r}>"
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        context = self._context
-        if context.inline is not None and context.inline(fn):
-            return _run_in_the_loop(functools.partial(fn, *args, **kwargs))
-        run: Callable[[], Any] = heeding_nested(fn, self)
-        if args or kwargs:
-            run = functools.partial(run, *args, **kwargs)
-        if context.is_over:
-            context = self._after_the_end()
-        if context.kind is ContextKind.BLOCK:
-            run = functools.partial(_run_in_block, context, run)
-        return self._submit(context, run)
-
-    def _submit(
-        self, context: Context, run: Callable[[], Any], *, expires: bool = True
-    ) -> Future[Any]:
-        worker = current_worker()
-        if worker is not None and context.runs_on(worker):
-            # A loop of its own (asyncio.run) in synchronous code: its worker is this thread,
-            # which would wait for itself.
-            return _run_beside_the_loop(run)
-        return context.call(run, expires=expires)
-
-    def _after_the_end(self) -> Context:
-        context = self._context
-        if context.kind is ContextKind.BLOCK:
-            raise TransactionBlockEnded(
-                f"A task used the database in {context!r}, which it has outlived: the transaction "
-                "is over. Await the task inside the block, or start it outside."
-            )
-        return context.afterlife()
-
-
-class EndExecutor(ContextExecutor):
-    """For the calls that begin and end a block itself, also once that takes no others. They wait
-    for their turn without a limit, except with ``expires``."""
-
-    def __init__(self, context: Context, *, expires: bool) -> None:
-        super().__init__(context)
-        self._expires = expires
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        run = functools.partial(fn, *args, **kwargs)
-        return self._submit(self._context, run, expires=self._expires)
-
-
-def _run_in_the_loop(run: Callable[[], Any]) -> Future[Any]:
-    """At once. The future is the loop's own, which ``run_in_executor`` passes through as it is:
-    any other takes a round through the selector to be seen as done."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return _run_here(run)
-    future: asyncio.Future[Any] = loop.create_future()
-    _set(future, run)
-    return cast("Future[Any]", future)
-
-
-def _run_in_block(block: Context, run: Callable[[], Any]) -> Any:
-    try:
-        return run()
-    except Error as error:
-        if block.cut and not isinstance(error, TransactionManagementError):
-            raise TransactionBlockEnded(
-                "The transaction block that a task used has ended by another task's doing, which "
-                "stopped its statement. Await the task inside, also where something fails."
-            ) from error
-        raise
-
-
-def _run_here(run: Callable[[], Any]) -> Future[Any]:
-    future: Future[Any] = Future()
-    _set(future, run)
-    return future
-
-
-def _set(future: Future[Any] | asyncio.Future[Any], run: Callable[[], Any]) -> None:
-    try:
-        future.set_result(run())
-    except BaseException as error:  # it is the caller's
-        future.set_exception(error)
-
-
-def _run_beside_the_loop(run: Callable[[], Any]) -> Future[Any]:
-    with beside_the_loop():
-        return _run_here(run)
-
-
-@contextlib.contextmanager
-def beside_the_loop() -> Iterator[None]:
-    """In the running loop's own thread, but not as its code: that has no part in the thread's
-    connections, and Django refuses to use any there."""
-    loop = asyncio.get_running_loop()
-    events._set_running_loop(None)  # noqa: SLF001 - documented, for those who write loops
-    try:
-        yield
-    finally:
-        events._set_running_loop(loop)  # noqa: SLF001
+def current_context() -> Context | None:
+    """The context of the running task, if it is one of ours."""
+    context = getattr(SyncToAsync.thread_sensitive_context.get(None), "context", None)
+    return context if isinstance(context, Context) else None
 
 
 def _expire(call_ref: weakref.ref[Call]) -> None:
     call = call_ref()
     if call is not None:
         call.context.workers.expire(call)
-
-
-class ContextScope(ThreadSensitiveContext):
-    """Makes a context the one of everything awaited inside.
-
-    Unlike asgiref's it leaves a task that outlives it where it is: its calls go to the same
-    executor, which gives it a context of its own (design.md, invariant 11).
-    """
-
-    def __init__(self, context: Context, executor: ContextExecutor | None = None) -> None:
-        self._context_executor = executor or ContextExecutor(context)
-        super().__init__(executor=self._context_executor)
-        self.context = context
-        self.is_left = False
-
-    def enter(self) -> None:
-        self._outer = SyncToAsync.thread_sensitive_context.get(None)
-        self.token = SyncToAsync.thread_sensitive_context.set(self)
-        SyncToAsync.context_to_thread_executor[self] = self._context_executor
-        # A parent async_to_sync has priority in asgiref; inside, calls go to the workers.
-        self._old_executor = getattr(AsyncToSync.executors, "current", None)
-        if self._old_executor is not None:
-            AsyncToSync.executors.current = None
-        if self._old_executor is not None or current_worker() is not None:
-            self.context.home.beneath_a_worker = _waits_on_a_worker(self._old_executor)
-            self.context.thread_above = getattr(self._old_executor, "_work_thread", None)
-
-    def exit(self) -> None:
-        """Give back what routed calls before. An asynchronous generator may do that in
-        another task than the one that entered, or while a context inside of it is open: then
-        what routes calls there stays."""
-        self.is_left = True
-        token, self.token = self.token, None
-        old_executor, self._old_executor = self._old_executor, None
-        if token is None or SyncToAsync.thread_sensitive_context.get(None) is not self:
-            return
-        outer: Any = self._outer  # asgiref takes None for none
-        if isinstance(outer, ContextScope) and outer.is_left:
-            while isinstance(outer, ContextScope) and outer.is_left:
-                outer = outer._outer  # noqa: SLF001 - it was left before this one
-            SyncToAsync.thread_sensitive_context.set(outer)
-        else:
-            try:
-                SyncToAsync.thread_sensitive_context.reset(token)
-            except ValueError:  # of another task
-                SyncToAsync.thread_sensitive_context.set(outer)
-        if old_executor is not None:
-            AsyncToSync.executors.current = old_executor
-
-    async def __aenter__(self) -> ContextScope:
-        self.enter()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.exit()
-
-
-def _waits_on_a_worker(executor: Any) -> bool:
-    """Whether the thread that waits above (``async_to_sync``) is a worker's. asgiref does not
-    say; where it does not show, it is taken for one."""
-    if current_worker() is not None:
-        return True
-    thread = getattr(executor, "_work_thread", None)
-    return thread is None or Worker.of_thread(thread) is not None
-
-
-def current_context() -> Context | None:
-    """The context of the running task, if it is one of ours."""
-    scope = SyncToAsync.thread_sensitive_context.get(None)
-    return scope.context if isinstance(scope, ContextScope) else None

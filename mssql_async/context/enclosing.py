@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from .context import Context, ContextKind, beside_the_loop, current_context
+from .context import Context, ContextKind, current_context
 from .nested import waiting_executor
 from .registry import new_context
+from .routing import beside_the_loop
 from .threads import WaitingThread
 
 #: Contexts whose transaction, or connection, is for all that is done in them.

@@ -20,7 +20,7 @@ from asgiref.current_thread_executor import CurrentThreadExecutor
 from asgiref.sync import AsyncToSync, SyncToAsync
 
 from .calls import Call, CallState, running_task, settle
-from .workers import Worker, current_worker
+from .worker import Worker, current_worker
 
 
 def heeding_nested(fn: Callable[..., Any], executor: Executor) -> Callable[..., Any]:

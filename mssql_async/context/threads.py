@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import Call
 from .errors import TransactionBlockEnded
-from .workers import current_worker
+from .worker import current_worker
 
 if TYPE_CHECKING:
     from .workers import WorkerPool

@@ -18,7 +18,7 @@ from django.test import override_settings
 
 from mssql_async.asgi import ConnectionLifecycle, get_asgi_application
 from mssql_async.context import trivial
-from mssql_async.context.context import ContextExecutor
+from mssql_async.context.routing import ContextExecutor
 from mssql_async.pool.registry import pool_statistics
 from tests.context.project import Project, ask, until
 

@@ -19,7 +19,7 @@ from django.urls import path
 
 from mssql_async.asgi import ConnectionLifecycle, get_asgi_application
 from mssql_async.context import middleware
-from mssql_async.context.context import ContextExecutor
+from mssql_async.context.routing import ContextExecutor
 from tests.context.project import Project
 
 #: As ``django-admin startproject`` writes it.

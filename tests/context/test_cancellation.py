@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 
 from mssql_async.context import ContextKind, ContextScope, new_context
-from mssql_async.context import workers as workers_module
+from mssql_async.context import worker as worker_module
 from mssql_async.devserver.faults import Sessions
 from mssql_async.pool import Pool
 
@@ -271,7 +271,7 @@ class TestAServerThatDoesNotReact:
             await asyncio.wait([task])
             assert await asyncio.to_thread(until, attendants.something_is_stuck)
             assert project.workers.statistics().quarantined == 0
-            attendants.pass_time(workers_module.GRACE)
+            attendants.pass_time(worker_module.GRACE)
             assert project.workers.statistics().quarantined == 1
             fault.cancel()
             assert await asyncio.to_thread(until, project.is_quiet)
@@ -291,7 +291,7 @@ class TestAServerThatDoesNotReact:
             task.cancel()
             await asyncio.wait([task])
             assert await asyncio.to_thread(until, attendants.something_is_stuck)
-            attendants.pass_time(workers_module.GRACE)
+            attendants.pass_time(worker_module.GRACE)
             assert project.workers.statistics().quarantined == 1
             waiting = asyncio.create_task(sync_to_async(ask)("SELECT @@SPID"))
             await asyncio.to_thread(until, lambda: project.pool.waiting == 1)
@@ -338,7 +338,7 @@ class HastyAttendants(HeldAttendants):
         self.hasty = True
 
     def later(self, seconds: float, job: Any) -> None:
-        if self.hasty and seconds == workers_module.GRACE:
+        if self.hasty and seconds == worker_module.GRACE:
             self.hasty = False
             job()
         else:

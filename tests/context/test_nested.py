@@ -11,8 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 
-from mssql_async.context import ContextKind, ContextScope, new_context
-from mssql_async.context import context as context_module
+from mssql_async.context import ContextKind, ContextScope, new_context, routing
 from mssql_async.devserver.faults import Sessions
 from mssql_async.transaction import async_atomic
 
@@ -62,7 +61,7 @@ class TestAnAsynchronousViewBeneathSynchronousMiddleware:
         self, project: Project, request_context: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The control."""
-        monkeypatch.setattr(context_module, "heeding_nested", lambda fn, _: fn)
+        monkeypatch.setattr(routing, "heeding_nested", lambda fn, _: fn)
         task = await start(project, middleware_around(view))
         (busy,) = project.server.sessions()
         task.cancel()

@@ -20,8 +20,8 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 
 from mssql_async.context import Context, ContextKind, ContextScope, WorkerPool, WorkerTimeout
-from mssql_async.context.context import ContextExecutor
-from mssql_async.context.workers import Worker, current_worker
+from mssql_async.context.routing import ContextExecutor
+from mssql_async.context.worker import Worker, current_worker
 
 from .project import until
 
@@ -420,7 +420,7 @@ FORK = """
 import asyncio, os, sys, threading
 from tests.context.test_workers import StubSurroundings, make_pool, context_in
 from mssql_async.context import ContextScope
-from mssql_async.context.workers import current_worker
+from mssql_async.context.worker import current_worker
 from asgiref.sync import sync_to_async
 
 pool = make_pool(StubSurroundings(), max_workers=2)

@@ -75,7 +75,7 @@ async def test_a_block_that_let_siblings_in_would_be_noticed(
     original = ContextScope.enter
     async with request():
         monkeypatch.setattr(ContextScope, "enter", enter_everywhere)
-        monkeypatch.setattr("mssql_async.context.context.ContextExecutor.submit", submit_everywhere)
+        monkeypatch.setattr("mssql_async.context.routing.ContextExecutor.submit", submit_everywhere)
         with pytest.raises(AssertionError):
             await siblings_stay_outside()
         monkeypatch.undo()
