@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
@@ -27,6 +28,7 @@ _PAGE = Path(__file__).with_name("page")
 _SCRIPTS = ("shared", "stories", "lanes", "series", "latencies", "findings", "start")
 _DETECTORS = list(Detector)
 _USES = list(Use)
+_CODE = re.compile(r"``(.+?)``")
 _NO_BREAK = "\u2011"
 """A hyphen at which no line ends."""
 
@@ -283,7 +285,7 @@ def _verdict_row(scenario: ScenarioResult) -> str:
             f'<a class="name" href="#sessions" data-lanes="{escape(scenario.name)}">'
             f"{escape(scenario.name)}</a>"
         )
-    head = f'<th scope="row">{name}<span class="title">{escape(scenario.title)}</span></th>'
+    head = f'<th scope="row">{name}<span class="title">{_title(scenario.title)}</span></th>'
     if scenario.skipped:
         return (
             f'<tr class="skipped">{head}<td class="why" colspan="{len(_DETECTORS) + 6}">'
@@ -298,6 +300,11 @@ def _verdict_row(scenario: ScenarioResult) -> str:
         f"{_total([scenario.logins])}{_total([scenario.statements])}"
         f"<td>{duration(scenario.latencies.p50)}</td><td>{duration(scenario.latencies.p99)}</td></tr>"
     )
+
+
+def _title(text: str) -> str:
+    """Of a docstring, where code stands between double backquotes."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _count(count: int, scenario: str = "", detector: Detector | None = None) -> str:
@@ -353,7 +360,7 @@ def _controls(outcome: Outcome) -> str:
     rows = "\n".join(
         f"<tr{'' if control.caught else ' class=silent'}>"
         f'<th scope="row"><span class="name">{escape(control.name)}</span>'
-        f'<span class="title">{escape(control.title)}</span></th>'
+        f'<span class="title">{_title(control.title)}</span></th>'
         f'<td class="text">{escape(control.detector.value)}</td>'
         f'<td class="text"><span class="stamp {"caught" if control.caught else "silent"}">'
         f"{'caught' if control.caught else 'not caught'}</span></td>"

@@ -5,6 +5,9 @@ const CHARTS = [
   [["threads", 3, "c4", true]],
 ];
 
+// Of them are drawn and told; a long run has thousands.
+const MOST_MARKS = 200;
+
 // Points closer to each other than some pixels as one, with their mean and their range.
 function bucketed(points, pixels) {
   const result = [];
@@ -47,8 +50,9 @@ function makeSeries(node) {
     ...parts.map(({ head, picture }, n) => h("div", { class: "chart" }, head, picture, n === parts.length - 1 ? axis : null)));
   frame.append(bands);
   if (DATA.marks.length) {
-    card.append(h("ol", { class: "marks" }, ...DATA.marks.slice(0, 60).map(([at, what, ended], n) =>
-      h("li", {}, h("b", {}, String(n + 1)), `${what}, at ${duration(at)}${ended === null ? "" : `, for ${duration(ended - at)}`}`))));
+    card.append(h("ol", { class: "marks", tabindex: "0", "aria-label": "What was done on purpose" }, ...DATA.marks.slice(0, MOST_MARKS).map(([at, what, ended], n) =>
+      h("li", {}, h("b", {}, String(n + 1)), `${what}, at ${duration(at)}${ended === null ? "" : `, for ${duration(ended - at)}`}`)),
+    DATA.marks.length > MOST_MARKS ? h("li", {}, `and ${grouped(DATA.marks.length - MOST_MARKS)} more`) : null));
   }
 
   const LEFT = 34;
@@ -72,12 +76,15 @@ function makeSeries(node) {
         s("line", { class: "grid", x1: LEFT, x2: width - 8, y1: y(top), y2: y(top) }),
         s("text", { x: LEFT - 6, y: y(top) + 4, "text-anchor": "end" }, grouped(top)),
         s("text", { x: LEFT - 6, y: y(0) + 4, "text-anchor": "end" }, "0"));
-      DATA.marks.slice(0, 60).forEach(([at, , ended], n) => {
+      let free = 0;
+      DATA.marks.slice(0, MOST_MARKS).forEach(([at, , ended], n) => {
         if (ended !== null) picture.append(s("rect", { class: "mark-span", x: x(at), width: Math.max(1, x(ended) - x(at)), y: 0, height: 84 }));
         picture.append(s("line", { class: "mark-line", x1: x(at), x2: x(at), y1: 0, y2: 84 }));
-        if (picture === parts[0].picture) {
-          picture.append(s("rect", { class: "mark-flag", x: x(at), y: 0, width: 15, height: 13, rx: 2 }),
-            s("text", { class: "mark-number", x: x(at) + 7.5, y: 10 }, String(n + 1)));
+        const wide = 9 + 6 * String(n + 1).length;
+        if (picture === parts[0].picture && x(at) >= free) {
+          free = x(at) + wide + 1;
+          picture.append(s("rect", { class: "mark-flag", x: x(at), y: 0, width: wide, height: 13, rx: 2 }),
+            s("text", { class: "mark-number", x: x(at) + wide / 2, y: 10 }, String(n + 1)));
         }
       });
       for (const [, column, colour, isArea] of lines) {
