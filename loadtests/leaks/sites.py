@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from mssql_async.contrib.leaks.record import Record, from_plain
 
 from .drive import Clients, describe
 from .inprocess import InProcess, LoopThreads
-from .overuvicorn import NotServed, OverUvicorn, Served, serving
+from .overuvicorn import COMMAND, NotServed, OverUvicorn, Served, serving
 from .recorder import RECORDER
 from .signals import SignalServer
 from .subject.config import SubjectConfig
@@ -30,13 +29,6 @@ T = TypeVar("T")
 
 ANSWERING = 30.0
 """Seconds that a process has to hand over its record, once it is at rest."""
-_PREPARE = (
-    "from loadtests.leaks.subject.config import SubjectConfig, configure\n"
-    "from loadtests.leaks.subject.prepare import prepare\n"
-    "config = SubjectConfig.from_environment()\n"
-    "configure(config)\n"
-    "prepare(config)\n"
-)
 
 
 class NotPrepared(Exception):
@@ -71,7 +63,7 @@ def prepare_database(config: SubjectConfig) -> None:
         config, engine=engine, control="", pool={}, program=f"{config.program} prepares"
     )
     done = subprocess.run(
-        [sys.executable, "-c", _PREPARE],
+        [*COMMAND, "prepare"],
         env={**os.environ, **sound.to_environment()},
         cwd=ROOT,
         check=False,
