@@ -12,12 +12,14 @@ import itertools
 import threading
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db.backends.signals import connection_created
 
 from mssql_async.context import worker_statistics
 from mssql_async.contrib.leaks.record import Held, Known, Token
+from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
@@ -86,7 +88,7 @@ class PoolAdapter:
                 recorder.user_of(lease.number),
                 recorder.session_of(lease.number),
                 EPOCH + lease.lent_at,
-                lease.place(),
+                _place(lease, recorder),
             )
             for source in connection_sources()
             for lease in source.leases()
@@ -100,6 +102,15 @@ class PoolAdapter:
 
     def in_use(self) -> int:
         return sum(pool.in_use for pool in pool_statistics())
+
+
+def _place(lease: LentConnection, recorder: Recorder) -> str:
+    """The pool notes two frames only, which may both be the harness's own."""
+    place = lease.place()
+    return recorder.place_of(lease.number) or place if _OWN in place else place
+
+
+_OWN = str(Path(__file__).parent / "story.py")
 
 
 @dataclass(slots=True)
@@ -185,7 +196,7 @@ class WrapperAdapter:
                 recorder.user_of(number) or opened.token,
                 recorder.session_of(number),
                 opened.since,
-                opened.place,
+                recorder.place_of(number) or opened.place,
                 _what(opened, wrapper),
             )
             for number, (opened, wrapper) in self._living().items()

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mssql_async.contrib.leaks.record import (
     Answer,
@@ -33,6 +33,16 @@ STEP = 0.005
 """Seconds between two looks whether the process is at rest."""
 
 
+class _User(NamedTuple):
+    """Who was seen on a connection last."""
+
+    session: Session
+    token: Token
+    place: str
+    several: bool
+    """Whether others were before."""
+
+
 class Recorder:
     """What the contexts of this process have seen, and which of them are open."""
 
@@ -53,7 +63,7 @@ class Recorder:
         self.answers: list[Answer] = []
         self.written: list[Written] = []
         self.seen: list[Seen] = []
-        self._users: dict[Connection, tuple[Session, Token, bool]] = {}
+        self._users: dict[Connection, _User] = {}
 
     def __repr__(self) -> str:
         return f"<Recorder of process {self.process}: {len(self._open)} contexts are open>"
@@ -78,26 +88,33 @@ class Recorder:
 
     # --- connections ---------------------------------------------------------------------------
 
-    def used(self, connection: Connection | None, session: Session, token: Token) -> None:
+    def used(
+        self, connection: Connection | None, session: Session, token: Token, place: str
+    ) -> None:
         """A context was seen on that connection, and the server has said which session it is."""
         if connection is not None:
             before = self._users.get(connection)
-            several = before is not None and (before[2] or before[1] != token)
-            self._users[connection] = session, token, several
+            several = before is not None and (before.several or before.token != token)
+            self._users[connection] = _User(session, token, place, several)
 
     def session_of(self, connection: Connection | None) -> Session | None:
         """As the server has said it to whoever looked last; ``None``: nobody has looked."""
         user = None if connection is None else self._users.get(connection)
-        return None if user is None else user[0]
+        return None if user is None else user.session
 
     def user_of(self, connection: Connection) -> Token:
         """Who was seen on it last; 0: nobody."""
         user = self._users.get(connection)
-        return 0 if user is None else user[1]
+        return 0 if user is None else user.token
+
+    def place_of(self, connection: Connection) -> str:
+        """Where that was; empty: not known."""
+        user = self._users.get(connection)
+        return "" if user is None else user.place
 
     def was_used_by_several(self, connection: Connection) -> bool:
         user = self._users.get(connection)
-        return user is not None and user[2]
+        return user is not None and user.several
 
     # --- what the harness asks for ---------------------------------------------------------------
 

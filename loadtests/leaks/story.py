@@ -208,7 +208,6 @@ class Story:
             looked = probe.Looked(str(row[0]), Session(watch.connection or 0), State())
         token, recorder, session = self.token, self._recorder, looked.session
         statement = f"/* {nonce} */ {sql[:_SHOWN]}"
-        recorder.used(watch.connection, session, token)
         transaction = self._note(alias, Use.STATEMENT, session, watch, statement, place)
         sight = Sight(
             token, session, watch.ended_at, recorder.process, looked.state,
@@ -229,6 +228,7 @@ class Story:
         """The context had that session for that long; says in which transaction."""
         transaction = open_transaction(self.token, alias)
         if session is not UNKNOWN:
+            self._recorder.used(watch.connection, session, self.token, place)
             began, ended = watch.began_at, watch.ended_at
             self._recorder.units.append(
                 Unit(

@@ -7,6 +7,7 @@ was told and has seen is at :data:`COLLECT`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -208,10 +209,8 @@ async def _serve_websocket(scope: Scope, receive: Receive, send: Send) -> None:
         story.failed(error)
         code = _FAILED
     if is_open:
-        try:
+        with contextlib.suppress(OSError):  # the client was gone before
             await send({"type": "websocket.close", "code": code})
-        except OSError:
-            pass  # the client was gone before
 
 
 def __getattr__(name: str) -> Any:
