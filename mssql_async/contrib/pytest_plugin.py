@@ -79,6 +79,10 @@ class _Watched:
                 finding for finding in self.watch.held() if _lease_of(finding) not in known
             ]
             self._uses_a_database = self.watch.used_a_database
+            if self._uses_a_database or not self.only_if_used:
+                self.findings += self.watch.orphans()
+            if self.findings:
+                self.watch.give_back()
 
     def end(self) -> list[Finding]:
         """What has leaked, after everything was torn down."""
@@ -222,7 +226,7 @@ def _mssql_async_leaks(request: pytest.FixtureRequest) -> Generator[None]:
             request.getfixturevalue(name)
     yield
     watched = request.node.stash.get(_WATCHED, None)
-    if watched is not None:
+    if watched is not None and watched.has_passed:
         watched.look_at_what_is_held()
 
 
@@ -298,7 +302,7 @@ class LeakCheck:
             return []
         if watched.watch is None:
             raise RuntimeError("leak_check can be asked once the test's function has begun.")
-        return watched.watch.held()
+        return watched.watch.held(ended=False)
 
     def now(self) -> None:
         """Fail the test if it holds anything at this moment."""

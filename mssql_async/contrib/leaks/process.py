@@ -17,6 +17,8 @@ _KEPT = ("mssql_async", "mssql-devserver", "asyncio_", "pytest_timeout", "pydevd
 _DESCRIPTORS = Path("/proc/self/fd")
 #: Opened once and kept, by the interpreter or the C library.
 _KEPT_FILES = frozenset({"/dev/urandom", "/dev/random", "/dev/null"})
+#: In the path of every file of the embedded server's databases.
+_EMBEDDED = "mssql-async-devserver-"
 
 
 def threads() -> set[threading.Thread]:
@@ -63,6 +65,7 @@ def opened_since(
         for number, what in descriptors().items()
         if before.get(number) != what
         and what not in _KEPT_FILES
+        and _EMBEDDED not in what
         and not any(what.startswith(file) for file in files)
         and not (what.startswith("socket:") and _ends_of(number) & set(ports))
     }

@@ -9,6 +9,7 @@ pool are nobody's.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -170,8 +171,9 @@ class Watch:
                 found.append(self._of_lease(lease, task))
         return self._chosen(found)
 
-    def held(self) -> list[Finding]:
-        """What contexts hold. To be asked before the test's own transaction is rolled back."""
+    def held(self, *, ended: bool = True) -> list[Finding]:
+        """What contexts hold. To be asked before the test's own transaction is rolled back, or,
+        with ``ended=False``, while the test is still going on."""
         findings = self._held()
         if findings and any(
             lease.thread is not threading.current_thread() for lease in self._new_leases()
@@ -180,20 +182,35 @@ class Watch:
             while findings and time.monotonic() < deadline:
                 time.sleep(_PAUSE)
                 findings = self._held()
-        return findings
+        return findings if ended else [_not_ended(finding) for finding in findings]
+
+    def give_back(self) -> None:
+        """End what the test has left open in this thread, so that the next one does not come
+        upon it: a leak fails one test."""
+        here = threading.get_ident()
+        held = {id(lease.wrapper) for lease in self._new_leases()}
+        for wrapper in self._wrappers.all():
+            if getattr(wrapper, "_thread_ident", None) != here:
+                continue
+            with contextlib.suppress(Exception):  # it has failed already, and is told of
+                for block in reversed(self._own_blocks(wrapper)):
+                    wrapper.needs_rollback = True
+                    block.__exit__(None, None, None)
+                if id(wrapper) in held and not wrapper.in_atomic_block:
+                    wrapper.close()
 
     def rest(self) -> list[Finding]:
         """What is left after the test's fixtures have been torn down."""
         found = [*self._of_dead_threads()]
-        growth = Detector.GROWTH in self.check.detectors
-        looks: list[Callable[[], list[Finding]]] = []
-        if growth:
-            looks += [self._left_threads, self._left_descriptors]
-        if self._asks_the_server:
-            looks.append(self._orphans)
-        for look in looks:
-            found += self._in_the_end(look)
+        if Detector.GROWTH in self.check.detectors:
+            found += self._in_the_end(self._left_threads)
+            found += self._in_the_end(self._left_descriptors)
         return self._chosen(found)
+
+    def orphans(self) -> list[Finding]:
+        """Sessions at the server that no pool knows. To be asked while there is a server: the
+        last test's fixtures take it away."""
+        return self._in_the_end(self._orphans) if self._asks_the_server else []
 
     def _in_the_end(self, look: Callable[[], list[Finding]]) -> list[Finding]:
         """A last look, where others were given time and the collector has run."""
@@ -252,7 +269,7 @@ class Watch:
         owner = lease.owner
         if owner is not None and owner.is_dirty and not owner.in_transaction:
             return self._of_state(lease, task)
-        what = f"connection #{lease.lent.number} of the pool {lease.pool!r}"
+        what = _name(lease)
         if owner is not None and (owner.in_transaction or _in_atomic(lease.wrapper)):
             what += " with an open transaction"
         elif owner is not None and owner.has_unread_rows:
@@ -260,7 +277,7 @@ class Watch:
         what += _by(lease, task)
         held = Held(
             os.getpid(), time.time(), self._story.token, None, _since(lease),
-            _place(lease.lent.origin), what,
+            _place(lease.lent.origin) or _at(task), what,
         )  # fmt: skip
         [finding] = find_all(self._record(held=[held]), [Detector.RETAINED_LEASE])
         return _with_statement(finding, "" if owner is None else owner.last_statement)
@@ -270,10 +287,9 @@ class Watch:
         statement = owner.dirtied_by or owner.last_statement
         return self._finding(
             Detector.STATE_BLEED,
-            f"test {self._story.token} has left state in the session of connection "
-            f"#{lease.lent.number} of the pool {lease.pool!r} and has not given it back"
-            f"{_by(lease, task)}.",
-            statement=statement, place=_place(lease.lent.origin), at=_since(lease),
+            f"test {self._story.token} has left state in the session of {_name(lease)}, which "
+            f"has not been given back{_by(lease, task)}.",
+            statement=statement, place=_place(lease.lent.origin) or _at(task), at=_since(lease),
         )  # fmt: skip
 
     def _dirtied_surroundings(self) -> Iterator[Finding]:
@@ -476,22 +492,28 @@ def _pending_task(lease: _Lease) -> Any:
     return None if task is None or task.done() else task
 
 
+def _name(lease: _Lease) -> str:
+    of = "" if lease.pool == "default" else f" of {lease.pool!r}"
+    return f"connection #{lease.lent.number}{of}"
+
+
 def _by(lease: _Lease, task: Any) -> str:
     if task is not None:
-        return f" (by the task {task.get_name()!r}, which is still pending{_at(task)})"
+        return f" by the pending task {task.get_name()!r}"
     thread = lease.thread
     if thread is None:
-        return " (by a thread that has ended)"
-    return "" if thread is threading.main_thread() else f" (in the thread {thread.name!r})"
+        return " by a thread that has ended"
+    return "" if thread is threading.main_thread() else f" in the thread {thread.name!r}"
 
 
 def _at(task: Any) -> str:
     """Where a task waits, in code that somebody can change."""
-    found, coroutine = "", task.get_coro()
+    found, coroutine = "", None if task is None else task.get_coro()
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)
         if frame is not None and _is_the_users(frame.f_code.co_filename):
-            found = f" at {frame.f_code.co_filename}:{frame.f_lineno}"
+            code = frame.f_code
+            found = f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
         coroutine = getattr(coroutine, "cr_await", None)
     return found
 
@@ -526,6 +548,12 @@ def _with_statement(finding: Finding, statement: str) -> Finding:
     if culprit is None:
         return finding
     return replace(finding, culprit=replace(culprit, statement=shown(statement)))
+
+
+def _not_ended(finding: Finding) -> Finding:
+    return replace(
+        finding, message=finding.message.replace(" has ended and still holds ", " holds ")
+    )
 
 
 def _statement_of(session: Session | None) -> str:
