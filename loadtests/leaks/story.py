@@ -580,11 +580,12 @@ class Story:
 class _Watch:
     """The time of a statement, and what it runs on."""
 
-    __slots__ = ("_recorder", "_wrapper", "began_at", "connection", "ended_at")
+    __slots__ = ("_lease", "_recorder", "_wrapper", "began_at", "connection", "ended_at")
 
     def __init__(self, recorder: Recorder, wrapper: Any) -> None:
         self._recorder = recorder
         self._wrapper = wrapper
+        self._lease: tuple[Connection, float] | None = None
         self.connection: Connection | None = None
         self.began_at = self.ended_at = now()
 
@@ -592,6 +593,7 @@ class _Watch:
         """It was executed, and its rows are not read: the session is the context's."""
         adapter = self._recorder.adapter
         lease = None if adapter is None else adapter.lease(self._wrapper)
+        self._lease = lease
         if lease is not None:
             self.connection = lease[0]
             self.began_at = max(self.began_at, lease[1])
@@ -604,8 +606,9 @@ class _Watch:
         if adapter is None or self._wrapper is None:
             self.ended_at = at
             return
-        lease = adapter.lease(self._wrapper)
-        if lease is not None and lease[0] == self.connection:
+        # A wrapper goes from one context to the next, and so may the connection: it is the same
+        # lease only if it was also lent at the same time.
+        if self._lease is not None and adapter.lease(self._wrapper) == self._lease:
             self.ended_at = at
 
     @property
