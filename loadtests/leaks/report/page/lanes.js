@@ -1,29 +1,33 @@
 // Swim lanes: a lane is a session, a bar is a context's unit.
 const ROW = 19;
 const LANE_GAP = 7;
-const MARGIN_RIGHT = 14;
+const MARGIN_RIGHT = 18;
 
-// Rows within a lane: one is enough unless contexts overlap. What lies within a unit of the same
-// context (a statement in its transaction) is drawn inside of it.
+// Rows within a lane: one is enough unless contexts overlap. What shares time with a longer use
+// of the same context (a statement with its transaction) is drawn inside of that.
 function arrange(lane) {
-  const rows = [];
   const outer = [];
-  const bars = lane.bars.map((bar) => ({ ...bar, lane }))
-    .sort((a, b) => a.began - b.began || b.ended - a.ended);
-  for (const bar of bars) {
-    const around = outer.findLast((each) => each.token === bar.token && each.began <= bar.began && bar.ended <= each.ended);
-    if (around) {
-      bar.inside = true;
-      bar.row = around.row;
-      continue;
-    }
-    let row = rows.findIndex((last) => last.ended <= bar.began || (last.token === bar.token));
+  const bars = lane.bars.map((bar) => ({ ...bar, lane, spid: lane.spid }));
+  const longestUseFirst = [...bars].sort((a, b) => USES.indexOf(b.use) - USES.indexOf(a.use) || a.began - b.began || b.ended - a.ended);
+  for (const bar of longestUseFirst) {
+    bar.around = outer.find((each) => each.token === bar.token && each.use !== bar.use && each.began < bar.ended && bar.began < each.ended);
+    if (!bar.around) outer.push(bar);
+  }
+  const rows = [];
+  for (const bar of outer.sort((a, b) => a.began - b.began)) {
+    let row = rows.findIndex((last) => last.ended <= bar.began || last.token === bar.token);
     if (row < 0) row = rows.push(bar) - 1;
     else rows[row] = bar;
     bar.row = row;
-    outer.push(bar);
   }
-  return { lane, bars, height: Math.max(1, rows.length) * ROW + LANE_GAP };
+  for (const bar of bars) {
+    bar.inside = Boolean(bar.around);
+    if (bar.inside) bar.row = bar.around.row;
+  }
+  // In the order of time, and what is inside after what it is drawn upon.
+  bars.sort((a, b) => a.inside - b.inside || a.began - b.began);
+  const inTime = [...bars].sort((a, b) => a.began - b.began || a.inside - b.inside);
+  return { lane, bars, inTime, height: Math.max(1, rows.length) * ROW + LANE_GAP };
 }
 
 const overlapOf = (a, b) => Math.min(a.ended, b.ended) - Math.max(a.began, b.began);
@@ -43,7 +47,7 @@ function makeLanes(node, openFinding) {
   let to = 1;
   let placed = [];     // lanes with their rows
   let drawn = [];      // bars in the order of the keyboard
-  let colliding = [];
+  let marked = [];     // bars that the buttons lead to: colliding, else those of findings
   let chosen = [];
   let onlyBad = false;
 
@@ -72,8 +76,8 @@ function makeLanes(node, openFinding) {
   const overview = s("svg", { class: "overview", height: 38, "aria-hidden": "true" });
   const frame = h("div", { class: "frame" }, axis, rows, overview);
   const inspector = h("div", { class: "inspector", "aria-live": "polite" });
-  const swatch = (use, bad) => h("span", {}, s("svg", { width: 20, height: 12, "aria-hidden": "true" },
-    s("g", { class: `bar ${use}${bad ? " colliding" : ""}` }, s("rect", { x: 0.5, y: 0.5, width: 19, height: 11 }))), bad ? "collision" : use);
+  const swatch = (use, kind, words = use) => h("span", {}, s("svg", { width: 20, height: 12, "aria-hidden": "true" },
+    s("g", { class: `bar ${use} ${kind}` }, s("rect", { x: 1, y: 1, width: 18, height: 10 }))), words);
   node.append(
     s("svg", { width: 0, height: 0, "aria-hidden": "true" }, s("defs", {}, ...USES.map((use, n) =>
       s("pattern", { id: `hatch-${use}`, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
@@ -81,7 +85,7 @@ function makeLanes(node, openFinding) {
         s("line", { class: `s${n}`, x1: 0, x2: 0, y1: 0, y2: 6, "stroke-width": 4 }))))),
     h("div", { class: "card" }, tools,
       h("div", { class: "bar-of-tools" },
-        h("div", { class: "legend" }, ...USES.map((use) => swatch(use, false)), swatch("cursor", true)),
+        h("div", { class: "legend" }, ...USES.map((use) => swatch(use, "")), swatch("cursor", "colliding", "collision"), swatch("statement", "named", "part of a finding")),
         h("span", { class: "hint push" }, "Drag pans, Ctrl + wheel zooms; arrow keys and Enter work too")),
       frame, inspector));
 
@@ -101,10 +105,10 @@ function makeLanes(node, openFinding) {
     const anyBad = bars.some((bar) => bar.colliding);
     onlyLabel.hidden = !anyBad;
     if (!anyBad) onlyBad = only.checked = false;
+    build();
     inspector.replaceChildren(h("p", { class: "empty" }, anyBad
       ? "Choose a hatched bar to read both stories."
-      : "No bar of this picture overlaps another one. Choose a bar to read its story."));
-    build();
+      : `No bar of this picture overlaps another one. Choose ${marked.length ? "an outlined" : "a"} bar to read its story.`));
   }
 
   function build() {
@@ -139,11 +143,22 @@ function makeLanes(node, openFinding) {
     }
     picture.setAttribute("height", y + 4);
     drawn = placed.flatMap((each) => [...each.bars]);
-    colliding = drawn.filter((bar) => bar.colliding && !bar.inside).sort((a, b) => a.began - b.began);
-    if (!colliding.length) colliding = drawn.filter((bar) => bar.colliding);
-    count.textContent = colliding.length ? plural(colliding.length, "colliding bar") : "No collisions";
-    for (const button of [earlier, count, later]) button.disabled = !colliding.length;
-    if (drawn.length) drawn[0].node.setAttribute("tabindex", "0");
+    const named = new Set();
+    for (const finding of findings) {
+      if (finding.scenario !== scenario.name) continue;
+      for (const party of [finding.culprit, finding.victim]) {
+        const bar = party && closest(drawn, party, finding);
+        if (bar) named.add(bar);
+      }
+    }
+    for (const bar of named) bar.node.classList.add("named");
+    const bad = drawn.filter((bar) => bar.colliding && !bar.inside);
+    marked = (bad.length ? bad : [...named]).sort((a, b) => a.began - b.began);
+    count.textContent = bad.length ? plural(bad.length, "colliding bar") : marked.length ? plural(marked.length, "bar of findings", "bars of findings") : "No collisions";
+    earlier.setAttribute("aria-label", bad.length ? "Previous collision" : "Previous bar of findings");
+    later.setAttribute("aria-label", bad.length ? "Next collision" : "Next bar of findings");
+    for (const button of [earlier, count, later]) button.disabled = !marked.length;
+    if (drawn.length) placed[0].inTime[0].node.setAttribute("tabindex", "0");
     drawOverview();
     draw();
   }
@@ -177,7 +192,7 @@ function makeLanes(node, openFinding) {
         rect.setAttribute("x", x1);
         rect.setAttribute("width", Math.max(1.5, x2 - x1));
         const label = `#${bar.token}`;
-        const fits = !bar.inside && x2 - x1 > label.length * 6.6 + 10 && !each.bars.some((other) => other.inside && other.token === bar.token && other.row === bar.row);
+        const fits = !bar.inside && x2 - x1 > label.length * 6.6 + 10 && !each.bars.some((other) => other.around === bar);
         let words = bar.node.querySelector("text");
         if (fits && !words) bar.node.append(words = s("text", { y: Number(rect.getAttribute("y")) + 12 }, label));
         if (!fits && words) words.remove();
@@ -281,10 +296,10 @@ function makeLanes(node, openFinding) {
   }
 
   function step(direction) {
-    if (!colliding.length) return;
-    const now = colliding.indexOf(chosen[0]);
-    const next = now < 0 ? (direction < 0 ? colliding.length - 1 : 0) : (now + direction + colliding.length) % colliding.length;
-    const bar = colliding[next];
+    if (!marked.length) return;
+    const now = marked.indexOf(chosen[0]);
+    const next = now < 0 ? (direction < 0 ? marked.length - 1 : 0) : (now + direction + marked.length) % marked.length;
+    const bar = marked[next];
     if (to - from > (end - begin) * 0.5) {
       const range = Math.min(end - begin, Math.max((bar.ended - bar.began) * 14, (end - begin) / 12));
       view((bar.began + bar.ended - range) / 2, (bar.began + bar.ended + range) / 2);
@@ -360,7 +375,7 @@ function makeLanes(node, openFinding) {
     const bar = barAt(event);
     if (!bar) return;
     const lane = placed.find((each) => each.lane === bar.lane);
-    const order = lane.bars;
+    const order = lane.inTime;
     const here = order.indexOf(bar);
     let next = null;
     if (event.key === "Enter" || event.key === " ") pick(bar);
@@ -408,7 +423,7 @@ function makeLanes(node, openFinding) {
       if (owner !== scenario) open(owner);
       if (onlyBad) { onlyBad = only.checked = false; build(); }
       const parties = [finding.culprit, finding.victim].filter(Boolean);
-      const bars = parties.map((party) => nearest(party, finding)).filter(Boolean);
+      const bars = parties.map((party) => closest(drawn, party, finding)).filter(Boolean);
       if (bars.length) {
         const first = Math.min(...bars.map((bar) => bar.began));
         const last = Math.max(...bars.map((bar) => bar.ended));
@@ -428,10 +443,6 @@ function makeLanes(node, openFinding) {
       return owner ? Math.min(...owner.lanes.flatMap((lane) => lane.bars.map((bar) => bar.began))) : 0;
     },
   };
-
-  function nearest(party, finding) {
-    return closest(drawn.map((bar) => Object.assign(bar, { spid: bar.lane.spid })), party, finding);
-  }
 }
 
 // Of the bars of a party the one that its part in the finding was played in.

@@ -66,7 +66,8 @@ function stepFor(range, most) {
 // A label whose unit is that of the whole axis.
 function ticks(from, to, most) {
   const step = stepFor(to - from, most);
-  const [unit, size] = step < 0.001 ? ["µs", 1e-6] : step < 1 ? ["ms", 1e-3] : ["s", 1];
+  const largest = Math.max(Math.abs(from), Math.abs(to));
+  const [unit, size] = largest < 0.001 ? ["µs", 1e-6] : largest < 1.5 ? ["ms", 1e-3] : ["s", 1];
   const decimals = Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9));
   const result = [];
   for (let n = Math.ceil(from / step - 1e-9); n * step <= to + step * 1e-9; n += 1) {
