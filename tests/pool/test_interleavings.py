@@ -8,6 +8,8 @@ scheduler stops at each statement of the pool instead of its locks and waits onl
 from __future__ import annotations
 
 import random
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from mssql_async.pool import (
     Replay,
     RetryPolicy,
     TooManyWaiters,
+    WaitCalledOff,
 )
 from mssql_async.pool import pool as pool_module
 from mssql_async.pool.waiters import Waiter, WaiterQueue
@@ -117,9 +120,9 @@ class Program:
                 [
                     self.borrow, self.borrow_two, self.pause, self.cancel_somebody,
                     self.kill_one, self.fail_over, self.renew_token, self.maintain, self.look_in,
-                    self.give_back_for_another,
+                    self.give_back_for_another, self.call_somebody_off,
                 ],
-                weights=[12, 2, 3, 2, 1, 0.5, 0.5, 1, 1, 1],
+                weights=[12, 2, 3, 2, 1, 0.5, 0.5, 1, 1, 1, 2],
                 k=rand.randint(1, 6),
             )  # fmt: skip
             if closes and number == 0:
@@ -157,7 +160,9 @@ class Program:
         call = world.begin_call()
         try:
             connection = self.pool.acquire(profile, wait=wait)
-        except (PoolTimeout, TooManyWaiters, PoolClosed, Refused, Interrupted) as error:
+        except (
+            PoolTimeout, TooManyWaiters, PoolClosed, WaitCalledOff, Refused, Interrupted
+        ) as error:  # fmt: skip
             self.note_refusal(call, error, wait)
             return None
         finally:
@@ -181,6 +186,8 @@ class Program:
                 world.require(wait, "somebody was refused a wait who would not wait")
             case PoolClosed():
                 world.require(world.closed, "told that the pool is closed, which it is not")
+            case WaitCalledOff():
+                world.require(call.called_off, "called off by nobody")
             case Interrupted():
                 world.require(call.interrupted, "interrupted by nobody")
 
@@ -214,7 +221,14 @@ class Program:
             return
         if drawn < 0.1:
             connection.reusable = False
-        elif drawn < 0.15:
+        elif drawn < 0.13:
+            # What uses it does not come back before somebody gives it back much later.
+            self.world.forsaken(connection)
+            self.pool.forsake(connection)
+            self.world.retired = max(self.world.retired, connection.generation)
+            self.left_for_others.append((connection, changed))
+            return
+        elif drawn < 0.18:
             self.left_for_others.append((connection, changed))
             return
         self.release(connection, changed)
@@ -239,6 +253,20 @@ class Program:
         if self.scheduler.interrupt(victim, Interrupted()):
             self.world.calls[victim].interrupted = True
             self.world.note(f"interrupts {victim.name}")
+
+    def call_somebody_off(self) -> None:
+        victim = self.rand.choice(self.actors)
+        call = self.world.calls.get(victim)
+        if call is None or victim is self.scheduler.current:
+            return
+        call.called_off = True
+        waited = call.waits(self.scheduler.now()) and call.gate
+        self.world.note(f"calls off {victim.name}")
+        self.pool.call_off(id(victim))
+        waits = self.world.calls.get(victim) is call and call.waits(self.scheduler.now())
+        self.world.require(
+            not (waited and waits and call.gate is waited), f"{victim.name} waits on, called off"
+        )
 
     def kill_one(self) -> None:
         candidates = [raw for raw in self.world.raws if not raw.closed]
@@ -274,6 +302,9 @@ class Program:
         """What was wrong."""
         state = random.getstate()
         random.seed(self.seed)  # the pool draws its jitter there
+        names = vars(sys.modules[Pool.__module__]), vars(PREEMPTIBLE)
+        for each in names:
+            each["get_ident"] = lambda: id(self.scheduler.current)
         points_belong_to(self.scheduler)
         try:
             self.scheduler.run()
@@ -289,6 +320,8 @@ class Program:
         finally:
             points_belong_to(None)
             random.setstate(state)
+            for each in names:
+                each["get_ident"] = threading.get_ident
         return self.world.wrong
 
     def in_a_task(self, job: Callable[[], None]) -> None:
@@ -498,6 +531,46 @@ class TestBrokenTwins:
             return Locking
 
         self.assert_found(twin, "login under the lock")
+
+    def test_a_caller_that_waits_on_although_it_was_called_off(self) -> None:
+        def twin(module: ModuleType) -> type[Pool]:
+            class Deaf(module.Pool):  # type: ignore[misc, name-defined]
+                __module__ = module.__name__
+
+                def call_off(self, thread: int) -> None:
+                    pass
+
+            return Deaf
+
+        self.assert_found(twin, "waits on, called off")
+
+    def test_a_caller_called_off_that_stays_in_the_queue(self) -> None:
+        def twin(module: ModuleType) -> type[Pool]:
+            class Confused(module.Pool):  # type: ignore[misc, name-defined]
+                __module__ = module.__name__
+
+                def call_off(self, thread: int) -> None:
+                    with self._guard:
+                        for waiter in self._waiters.queue:
+                            if waiter.thread == thread:  # and leaves it in the queue
+                                waiter.hand(module.CalledOff())
+                                return
+
+            return Confused
+
+        self.assert_found(twin, "opened twice")
+
+    def test_a_forsaken_connection_that_is_counted_on(self) -> None:
+        def twin(module: ModuleType) -> type[Pool]:
+            class Loyal(module.Pool):  # type: ignore[misc, name-defined]
+                __module__ = module.__name__
+
+                def forsake(self, connection: PooledConnection) -> None:
+                    pass
+
+            return Loyal
+
+        self.assert_found(twin, "in use, of which")
 
     def test_one_connection_lent_to_two(self) -> None:
         def twin(module: ModuleType) -> type[Pool]:

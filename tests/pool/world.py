@@ -54,6 +54,7 @@ class Raw:
     profile: Profile = NO_PROFILE
     resets: int = 0
     abandoned: bool = False
+    forsaken: bool = False
 
     def __repr__(self) -> str:
         return f"raw {self.number}"
@@ -92,6 +93,7 @@ class Call:
     """What answered last within this call."""
     logs_in: bool = False
     interrupted: bool = False
+    called_off: bool = False
 
     def waits(self, now: float) -> bool:
         """Whether it certainly stands in the queue."""
@@ -123,7 +125,7 @@ class WatchedGate(VirtualGate):
 
     def open(self) -> None:
         world, call = self._world, self._call
-        if call is not None:
+        if call is not None and not call.called_off:  # such a one is sent away, not served
             now = world.scheduler.now()
             for other in world.calls.values():
                 if other is not call and other.waits(now):
@@ -263,7 +265,7 @@ class World:
         if call is not None:
             call.logs_in = True
         try:
-            alive = sum(not raw.closed for raw in self.raws)
+            alive = sum(not (raw.closed or raw.forsaken) for raw in self.raws)
             self.require(
                 alive + self.logins <= self.max_size,
                 f"{alive} connections open and {self.logins} being opened, of {self.max_size}",
@@ -419,6 +421,12 @@ class World:
         raw.leases += 1
         raw.asked = False
 
+    def forsaken(self, connection: PooledConnection) -> None:
+        """Nobody counts on it any more, and its place is given on."""
+        raw: Raw = connection.raw
+        self.note(f"{raw} is forsaken")
+        raw.forsaken = True
+
     def given_back(self, connection: PooledConnection) -> None:
         """It is about to be released."""
         raw: Raw = connection.raw
@@ -445,7 +453,11 @@ class World:
         pool = self.pool
         in_use, idle, waiting = len(pool._in_use), len(pool._idle), len(pool._waiters)
         opening, breaker = pool._opening, pool._breaker.state
-        out = [raw for raw in self.raws if raw.lent_to or raw.busy in ("proof", "reset")]
+        out = [
+            raw
+            for raw in self.raws
+            if (raw.lent_to and not raw.forsaken) or raw.busy in ("proof", "reset")
+        ]
         if not self.hazards.no_threads:  # or anybody may log in for others, within anything
             # Who logs in on its own thread may be handed something meanwhile, and who closes
             # what is stale may have taken another.
