@@ -6,7 +6,6 @@ contexts as one likes.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pkgutil
 import platform
@@ -25,7 +24,7 @@ import pyodbc
 from loadtests.bench.requests_sites import place_for
 from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
 from mssql_async.contrib.leaks.findings import Detector, Finding
-from mssql_async.contrib.leaks.record import Known, Record, Sample, ServerSession, Token
+from mssql_async.contrib.leaks.record import Held, Known, Record, Sample, ServerSession, Token
 
 from . import clock, scenarios
 from .catalogue import catalogue, title_of
@@ -45,8 +44,8 @@ KEPT = 20
 """Findings of a detector and scenario that are kept in full; further ones are counted."""
 REST_PATIENCE = 15.0
 """Seconds that the contexts of a wave have to end."""
-HELD_PATIENCE = 3.0
-"""Seconds after which a lease that nobody should hold is not on its way back any more."""
+STUCK_PATIENCE = 2.0
+"""As much once something has not come to rest, which will not do so later either."""
 SERVER_PATIENCE = 5.0
 """Seconds in which the server has noticed which sessions are over."""
 STEP = 0.05
@@ -92,6 +91,42 @@ class Findings:
             self.counts[finding.detector] = count + 1
             if count < KEPT:
                 self.kept.append(finding)
+
+
+class KnownAlready:
+    """What one wave has left is there after the next one still: it is told of once."""
+
+    def __init__(self) -> None:
+        self._held: set[tuple[object, ...]] = set()
+        self._left: set[tuple[object, ...]] = set()
+
+    def strike_out(self, record: Record) -> None:
+        """Take out of a record what an earlier one had in it already. A session counts anew once
+        somebody has used it again."""
+        used = {unit.session for unit in record.units}
+        record.held = [each for each in record.held if self._is_new(self._held, _lease(each))]
+        record.at_rest = [
+            each
+            for each in record.at_rest
+            if self._is_new(self._left, _state(each)) or each.session in used
+        ]
+
+    @staticmethod
+    def _is_new(told: set[tuple[object, ...]], what: tuple[object, ...]) -> bool:
+        is_new = what not in told
+        told.add(what)
+        return is_new
+
+
+def _lease(held: Held) -> tuple[object, ...]:
+    return held.process, held.session, held.since, held.place, held.what
+
+
+def _state(seen: ServerSession) -> tuple[object, ...]:
+    return (
+        *(seen.process, seen.session, seen.settings, seen.database),
+        *(seen.transactions, seen.locks, seen.temporary),
+    )
 
 
 @dataclass(slots=True)
@@ -202,6 +237,8 @@ class _Run:
         self._progress = progress
         self._samples: list[Sample] = []
         self._next_token: Token = 1
+        self._patience = REST_PATIENCE
+        self._known_already = KnownAlready()
 
     async def run(self, chosen: Sequence[Scenario]) -> None:
         missing = {each.name: self._missing(each) for each in chosen}
@@ -320,17 +357,15 @@ class _Run:
     async def _settled(self, scenario: Scenario) -> Record:
         """All that was seen of a wave, once everything that may come to rest has."""
         place = self._place
-        record = await place.site.collect(REST_PATIENCE)
-        deadline = time.monotonic() + HELD_PATIENCE
-        while record.held and time.monotonic() < deadline:
-            # It may be on its way back: a finalizer's, or a cancelled call's.
-            await asyncio.sleep(STEP)
-            record = _joined(record, await place.site.collect(STEP))
+        record = await place.site.collect(self._patience)
+        if record.held or any(story.ended_at is None for story in record.stories):
+            self._patience = STUCK_PATIENCE
         record.scenario = scenario.name
         record.seed = self._options.seed
         record.program = place.config.program
         at_rest = await in_thread(lambda: self._at_rest(record.known))
         record.at_rest = at_rest or []
+        self._known_already.strike_out(record)
         record.rows = await in_thread(self._rows)
         return record
 
@@ -394,15 +429,6 @@ def _connected(server: Server, database: str) -> Iterator[pyodbc.Connection]:
         yield connection
     finally:
         connection.close()
-
-
-def _joined(record: Record, later: Record) -> Record:
-    """One record; what a process holds, knows and measures is the latest."""
-    record.held, record.known, record.samples = [], [], []
-    open_now = {story.token for story in later.stories}
-    record.stories = [story for story in record.stories if story.token not in open_now]
-    record.add(later)
-    return record
 
 
 def _is_quiet(sessions: Sequence[ServerSession], counts: Mapping[int, int]) -> bool:
