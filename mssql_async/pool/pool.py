@@ -519,8 +519,8 @@ class Pool(Upkeep):
 
     def call_off(self, thread: int) -> None:
         """Whoever waits in the queue on a thread (:func:`threading.get_ident`) is to wait no
-        longer: :exc:`WaitCalledOff` is raised there. From any other thread. What was handed over
-        already stays so."""
+        longer: :exc:`WaitCalledOff` is raised there. From any other thread, whose care it is that
+        no other work begins there meanwhile. What was handed over already stays so."""
         with self._guard:
             self._waiters.call_off(thread)
 

@@ -262,7 +262,9 @@ class Program:
         call.called_off = True
         waited = call.waits(self.scheduler.now()) and call.gate
         self.world.note(f"calls off {victim.name}")
+        self.world.calling_off.append(victim)
         self.pool.call_off(id(victim))
+        self.world.calling_off.remove(victim)
         waits = self.world.calls.get(victim) is call and call.waits(self.scheduler.now())
         self.world.require(
             not (waited and waits and call.gate is waited), f"{victim.name} waits on, called off"

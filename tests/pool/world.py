@@ -185,6 +185,8 @@ class World:
     retired: int = -1
     """The newest generation of a connection that was reported dead."""
     closed: bool = False
+    calling_off: list[Task] = field(default_factory=list)
+    """Whom somebody is about to call off."""
 
     def __post_init__(self) -> None:
         self.scheduler.world = self
@@ -371,6 +373,8 @@ class World:
         now = self.scheduler.now()
         self.note("calls acquire")
         call = Call(task, now + self.acquire_timeout, self._step, self.credential, self.retired)
+        # Whoever calls off a thread takes care which call it hits: see Worker in context/worker.py.
+        call.called_off = task in self.calling_off
         self.calls[task] = call
         return call
 
