@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from loadtests.leaks.outcome import Outcome, ScenarioResult
+from loadtests.leaks.outcome import Bar, Lane, Outcome, ScenarioResult
 from loadtests.leaks.report.html import write_html
 from mssql_async.contrib.leaks.findings import Detector
+from mssql_async.contrib.leaks.record import Session, Use
 
 from .browser import Browser, Page, chromium, find_chromium
 from .outcomes import HOSTILE, outcome
@@ -256,6 +258,60 @@ def test_the_next_collision_comes_into_view(page: Page, leaking_file: Path) -> N
         )
         assert inside
     assert len(set(seen)) > 1
+
+
+def test_bars_of_findings_are_outlined_and_can_be_gone_through(page: Page, tmp_path: Path) -> None:
+    result = outcome()
+    result.findings = [each for each in result.findings if each.detector is Detector.STATE_BLEED]
+    for scenario in result.scenarios:
+        scenario.lanes = [
+            replace(lane, bars=tuple(replace(bar, colliding=False) for bar in lane.bars))
+            for lane in scenario.lanes
+        ]
+    write_html(result, tmp_path / "bleed.html")
+    page.open(tmp_path / "bleed.html")
+    name = page.run("document.querySelector('#lanes select').selectedOptions[0].textContent")
+    assert name.startswith("tasks_outlive_request")
+    parties = {
+        party.token
+        for finding in result.findings
+        if finding.scenario == "tasks_outlive_request"
+        for party in (finding.culprit, finding.victim)
+        if party is not None
+    }
+    outlined = page.run(
+        "[...document.querySelectorAll('.bar.named')].map(bar => Number(bar.dataset.token || 0))"
+    )
+    assert set(outlined) - {0} == parties  # 0: in the legend
+    page.click("[aria-label='Next bar of findings']")
+    assert page.text(".inspector .tag") == "state bleed"
+    assert page.count(".inspector .story") == 2
+    assert page.count(".bar.chosen") == 2
+
+
+def test_a_statement_is_drawn_within_its_transaction_even_where_it_sticks_out(
+    page: Page, tmp_path: Path
+) -> None:
+    """A transaction is measured from its first statement's answer, a statement from its call."""
+    result = outcome(leaking=(), clean=["one"])
+    at = result.started_at
+    result.scenarios[0].lanes = [
+        Lane(
+            Session(51),
+            1,
+            (
+                Bar(7, Use.STATEMENT, at + 1.0, at + 2.0),
+                Bar(7, Use.TRANSACTION, at + 1.1, at + 1.9),
+            ),
+        )
+    ]
+    write_html(result, tmp_path / "one.html")
+    page.open(tmp_path / "one.html")
+    order = page.run(
+        "[...document.querySelectorAll('.lane .bar')].map(bar => bar.classList[1] + ' '"
+        " + bar.firstChild.getAttribute('height'))"
+    )
+    assert order == ["transaction 16", "statement 8"]
 
 
 # --- findings ----------------------------------------------------------------------------------

@@ -277,6 +277,8 @@ function makeLanes(node, openFinding) {
     const exact = related.find((each) => other && each.culprit && each.victim && tokens.has(each.culprit.token) && tokens.has(each.victim.token));
     const finding = exact || (!other && related[0]);
     if (!other && finding) {
+      const parts = [finding.culprit, finding.victim].map((party) => party && closest(drawn, party, finding));
+      choose([bar, ...parts.filter((each) => each && each.token !== bar.token)]);
       openFinding(finding, inspector);
       return;
     }
