@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
 from array import array
 from collections import Counter
@@ -33,6 +34,7 @@ MOST_HUNG = 8
 """Contexts of a wave; after that no further ones are begun."""
 MOST_TEXTS = 50
 """Different errors that are told apart."""
+_NUMBERS = re.compile(r"\d+(\.\d+)?")
 _SHOWN = 300
 """Characters of an error."""
 
@@ -63,6 +65,7 @@ class Tally:
     """Seconds, one for each context that came to its end."""
     cannot: str = ""
     """What the server cannot do that a scenario asked for: why it is skipped."""
+    _kinds: dict[str, str] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -86,12 +89,13 @@ class Tally:
         self.failure(describe(error))
 
     def failure(self, text: str) -> None:
-        """Count an error."""
+        """Count an error. Those that differ in numbers alone are the same; the first is shown."""
         short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        kind = _NUMBERS.sub("#", short)
         with self._lock:
-            if short not in self.errors and len(self.errors) >= MOST_TEXTS:
-                short = "other errors"
-            self.errors[short] += 1
+            if kind not in self._kinds and len(self._kinds) >= MOST_TEXTS:
+                kind = short = "other errors"
+            self.errors[self._kinds.setdefault(kind, short)] += 1
 
 
 def describe(error: BaseException) -> str:

@@ -398,6 +398,13 @@ class TestAWave:
         assert tally.done == 10
         assert tally.errors == {"ConnectionError: no answer": 5}
 
+    async def test_counts_errors_that_differ_in_numbers_as_one(self) -> None:
+        async def script(visit: Visit) -> None:
+            raise ConnectionError(f"no answer for {visit.number}.5 s")
+
+        tally = await driven(Scripted(script), 10, 1)
+        assert tally.errors == {"ConnectionError: no answer for 0.5 s": 10}
+
     async def test_gives_a_context_up_that_hangs(self) -> None:
         ended = []
 
