@@ -239,6 +239,8 @@ def test_keys_lead_from_bar_to_bar_and_to_the_stories(page: Page, leaking_file: 
     spid = page.run(lane)
     page.press("ArrowDown", code=40)
     assert page.run(lane) == spid + 1
+    stroke = "getComputedStyle(document.activeElement.firstChild).strokeWidth"
+    assert page.run(stroke) == "3px"  # whatever else is the matter with it
     page.press("Enter", code=13, text="\r")
     assert page.count(".inspector .story") >= 1
 
