@@ -279,11 +279,11 @@ def _verdict_table(outcome: Outcome) -> str:
 
 
 def _verdict_row(scenario: ScenarioResult) -> str:
-    name = f'<span class="name">{escape(scenario.name)}</span>'
+    name = f'<span class="name">{_name(scenario.name)}</span>'
     if any(lane.bars for lane in scenario.lanes):
         name = (
             f'<a class="name" href="#sessions" data-lanes="{escape(scenario.name)}">'
-            f"{escape(scenario.name)}</a>"
+            f"{_name(scenario.name)}</a>"
         )
     head = f'<th scope="row">{name}<span class="title">{_title(scenario.title)}</span></th>'
     if scenario.skipped:
@@ -300,6 +300,11 @@ def _verdict_row(scenario: ScenarioResult) -> str:
         f"{_total([scenario.logins])}{_total([scenario.statements])}"
         f"<td>{duration(scenario.latencies.p50)}</td><td>{duration(scenario.latencies.p99)}</td></tr>"
     )
+
+
+def _name(text: str) -> str:
+    """Of a module; where there is no room, a line ends after an underscore."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _title(text: str) -> str:
@@ -341,7 +346,7 @@ def _errors(outcome: Outcome) -> str:
     if not rows:
         return ""
     body = "\n".join(
-        f'<tr><th scope="row"><span class="name">{escape(name)}</span></th>'
+        f'<tr><th scope="row"><span class="name">{_name(name)}</span></th>'
         f'<td class="text">{escape(text)}</td><td>{number(count)}</td></tr>'
         for count, name, text in rows
     )
@@ -359,7 +364,7 @@ def _controls(outcome: Outcome) -> str:
         return ""
     rows = "\n".join(
         f"<tr{'' if control.caught else ' class=silent'}>"
-        f'<th scope="row"><span class="name">{escape(control.name)}</span>'
+        f'<th scope="row"><span class="name">{_name(control.name)}</span>'
         f'<span class="title">{_title(control.title)}</span></th>'
         f'<td class="text">{escape(control.detector.value)}</td>'
         f'<td class="text"><span class="stamp {"caught" if control.caught else "silent"}">'
