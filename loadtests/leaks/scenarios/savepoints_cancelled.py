@@ -1,14 +1,16 @@
 """A deadline ends a nested block, and the block around it goes on and commits.
 
-What the nested one wrote is undone, whatever it was doing when the deadline came: a statement, a
-savepoint, or something else. A backend that loses the savepoint would commit the row, one that
+What the nested one wrote is undone, whatever it was doing when the deadline came; if it was setting
+its savepoint, everything is. A backend that loses the savepoint would commit the row, one that
 loses the transaction would commit the rest by halves.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+from django.db.transaction import TransactionManagementError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mssql_async.contrib.leaks.record import Fate
@@ -23,16 +25,18 @@ class TooLate(Exception):
 
 class SavepointsCancelled(Scenario):
     needs = (Need.OURS,)
+    statuses = (200, 503)
 
     async def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
-        async with story.atransaction():
-            await story.awrite()
-            try:
-                async with asyncio.timeout(float(request.GET["within"])):
-                    await self.try_in_vain(story)
-            except (TimeoutError, TooLate):
-                pass
-            await story.awrite()
+        try:
+            async with story.atransaction():
+                await story.awrite()
+                with suppress(TimeoutError, TooLate):
+                    async with asyncio.timeout(float(request.GET["within"])):
+                        await self.try_in_vain(story)
+                await story.awrite()
+        except TransactionManagementError:
+            return HttpResponse("no savepoint, and so nothing at all", status=503)
         await story.alook()
         return HttpResponse("two rows of three")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mssql_async.contrib.leaks.record import Fate
@@ -51,6 +52,10 @@ def undo(story: Story) -> None:
 
 
 def dirty(story: Story) -> None:
-    """The next one in this thread finds a lock timeout that it did not choose."""
-    story.change("lock_timeout", "SET LOCK_TIMEOUT 4321", "4321")
-    story.probe()
+    """Whoever manages threads has to close their connections, as Django documents it: the thread
+    itself goes on."""
+    try:
+        story.change("lock timeout", "SET LOCK_TIMEOUT 4321", 4321)
+        story.probe()
+    finally:
+        connections[story.alias].close()
