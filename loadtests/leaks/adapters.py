@@ -12,18 +12,18 @@ import itertools
 import threading
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db.backends.signals import connection_created
 
 from mssql_async.context import worker_statistics
 from mssql_async.contrib.leaks.record import Held, Known, Token
+from mssql_async.pool import Pool
 from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
-from .place import CURRENT, current_place
+from .place import CURRENT, current_place, place_in
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -105,12 +105,7 @@ class PoolAdapter:
 
 
 def _place(lease: LentConnection, recorder: Recorder) -> str:
-    """The pool notes two frames only, which may both be the harness's own."""
-    place = lease.place()
-    return recorder.place_of(lease.number) or place if _OWN in place else place
-
-
-_OWN = str(Path(__file__).parent / "story.py")
+    return place_in(lease.origin) or recorder.place_of(lease.number) or lease.place()
 
 
 @dataclass(slots=True)
@@ -248,4 +243,8 @@ def _known(connections: list[Connection], recorder: Recorder) -> Known:
 
 def adapter_for(*, ours: bool) -> Adapter:
     """For the engine of this process; to be made before anything connects."""
-    return PoolAdapter() if ours else WrapperAdapter()
+    if not ours:
+        return WrapperAdapter()
+    # Two frames, as usual, may both be the harness's own.
+    Pool.notes_in_full = True
+    return PoolAdapter()

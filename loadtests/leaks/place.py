@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from mssql_async.contrib.leaks.record import Token
+from mssql_async.pool.origin import Origin
 
 CURRENT: ContextVar[Token] = ContextVar("leaks_context", default=0)
 """The context that the code belongs to; 0: none."""
@@ -32,6 +33,16 @@ def current_place() -> str:
         if frame.f_back is None:
             return ""
         frame = frame.f_back
+
+
+def place_in(origin: Origin) -> str:
+    """The same of a stack that the pool has noted."""
+    for code, offset in origin:
+        shown = _shown(code.co_filename)
+        if shown:
+            lines = (line for start, end, line in code.co_lines() if start <= offset < end)
+            return f"{shown}:{next(lines, None) or code.co_firstlineno} in {code.co_name}"
+    return ""
 
 
 @cache

@@ -71,7 +71,8 @@ def serve_forked(application: Application, count: int) -> NoReturn:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(map(abs, statuses)))
+    # Uvicorn ends as the signal would have it that has told it to.
+    sys.exit(0 if {0, -signal.SIGTERM, -signal.SIGINT}.issuperset(statuses) else 1)
 
 
 def main() -> None:
