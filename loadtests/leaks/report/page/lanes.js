@@ -57,7 +57,7 @@ function makeLanes(node, openFinding) {
   const count = h("button", { type: "button", class: "collisions", onclick: () => step(0) }, "");
   const later = h("button", { type: "button", "aria-label": "Next collision", onclick: () => step(1) }, "›");
   const only = h("input", { type: "checkbox", onchange: () => { onlyBad = only.checked; build(); } });
-  const onlyLabel = h("label", {}, only, "Only lanes with collisions");
+  const onlyLabel = h("label", {}, only, "Only lanes with findings");
   const tools = h("div", { class: "bar-of-tools" },
     h("label", {}, "Scenario", select),
     h("div", { class: "group", role: "group", "aria-label": "Collisions" }, earlier, count, later),
@@ -103,8 +103,7 @@ function makeLanes(node, openFinding) {
     [from, to] = [begin, end];
     chosen = [];
     const anyBad = bars.some((bar) => bar.colliding);
-    onlyLabel.hidden = !anyBad;
-    if (!anyBad) onlyBad = only.checked = false;
+    onlyBad = only.checked = false;
     build();
     inspector.replaceChildren(h("p", { class: "empty" }, anyBad
       ? "Choose a hatched bar to read both stories."
@@ -112,9 +111,20 @@ function makeLanes(node, openFinding) {
   }
 
   function build() {
-    placed = scenario.lanes.map(arrange)
-      .filter(({ bars }) => !onlyBad || bars.some((bar) => bar.colliding))
-      .sort((a, b) => a.lane.spid - b.lane.spid || a.lane.process - b.lane.process);
+    const all = scenario.lanes.map(arrange).filter(({ bars }) => bars.length);
+    const everyBar = all.flatMap(({ bars }) => bars);
+    const named = new Set();
+    for (const finding of findings) {
+      if (finding.scenario !== scenario.name) continue;
+      for (const party of [finding.culprit, finding.victim]) {
+        const bar = party && closest(everyBar, party, finding);
+        if (bar) named.add(bar);
+      }
+    }
+    // Sessions in the order in which they come into the picture: their numbers come back.
+    const isBad = ({ bars }) => bars.some((bar) => bar.colliding || named.has(bar));
+    placed = all.filter((each) => !onlyBad || isBad(each)).sort((a, b) => a.inTime[0].began - b.inTime[0].began);
+    onlyLabel.hidden = !onlyBad && (all.every(isBad) || !all.some(isBad));
     lanes.replaceChildren();
     let y = 5;
     for (const each of placed) {
@@ -143,14 +153,6 @@ function makeLanes(node, openFinding) {
     }
     picture.setAttribute("height", y + 4);
     drawn = placed.flatMap((each) => [...each.bars]);
-    const named = new Set();
-    for (const finding of findings) {
-      if (finding.scenario !== scenario.name) continue;
-      for (const party of [finding.culprit, finding.victim]) {
-        const bar = party && closest(drawn, party, finding);
-        if (bar) named.add(bar);
-      }
-    }
     for (const bar of named) bar.node.classList.add("named");
     const bad = drawn.filter((bar) => bar.colliding && !bar.inside);
     marked = (bad.length ? bad : [...named]).sort((a, b) => a.began - b.began);
