@@ -223,13 +223,14 @@ function makeLanes(node, openFinding) {
     const left = gutter();
     const whole = width - left - MARGIN_RIGHT;
     const tall = 30 / Math.max(1, placed.length);
+    const isMarked = (bar) => bar.colliding || bar.node.classList.contains("named");
     const tick = (bar, n) => overview.append(s("rect", {
-      class: `tick-${bar.colliding ? "colliding" : bar.use}`,
+      class: `tick-${isMarked(bar) ? "colliding" : bar.use}`,
       x: left + ((bar.began - begin) / (end - begin)) * whole, y: 4 + n * tall,
       width: Math.max(1, ((bar.ended - bar.began) / (end - begin)) * whole), height: Math.max(1, tall - 0.6),
     }));
-    placed.forEach((each, n) => each.bars.forEach((bar) => !bar.inside && !bar.colliding && tick(bar, n)));
-    placed.forEach((each, n) => each.bars.forEach((bar) => !bar.inside && bar.colliding && tick(bar, n)));
+    placed.forEach((each, n) => each.bars.forEach((bar) => !bar.inside && !isMarked(bar) && tick(bar, n)));
+    placed.forEach((each, n) => each.bars.forEach((bar) => isMarked(bar) && tick(bar, n)));
     overview.append(brush);
   }
 
