@@ -18,7 +18,7 @@ from django.db.backends.signals import connection_created
 
 from mssql_async.context import worker_statistics
 from mssql_async.contrib.leaks.record import Held, Known, Token
-from mssql_async.pool import Pool
+from mssql_async.pool import Pool, PooledConnection
 from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
@@ -59,7 +59,7 @@ class PoolAdapter:
 
     def lease(self, wrapper: Any) -> tuple[Connection, float] | None:
         leased = wrapper.connection
-        held = () if leased is None else leased.held
+        held: list[PooledConnection] = [] if leased is None else leased.held
         if len(held) != 1:
             return None  # with two, a cursor streams beside it: which one answers is not known
         connection = held[0]
