@@ -1,48 +1,101 @@
-"""One Django project on several backends under Uvicorn: ``python -m loadtests.bench.requests``.
+"""Whole requests: ``python -m loadtests.bench.requests``.
 
-Round trips and logins per request, counted at the server; then requests a second and latencies,
-in one run, taking turns. What the figures mean is in docs/benchmarks.md.
+One Django project on several backends, and what users would pick instead. Round trips and
+logins per request, counted at the server; then requests a second and latencies, in one run,
+taking turns, with and without delay on the way to the database. What the figures mean is in
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from mssql_async.devserver import DevServer
 
+from . import peers, rivals
+from .delay import relay_process
 from .devserver import server_process
 from .machine import Machine
 from .requests_load import Load, load_process
-from .requests_measures import COUNTED, LOADED, Count, Throughput, count, throughput
-from .requests_sites import CANDIDATES, STOCK, Candidate, Database, Place, Site, place_for
+from .requests_measures import (
+    LOADED,
+    WORKS,
+    Count,
+    Throughput,
+    Turns,
+    Work,
+    count,
+    throughput,
+)
+from .requests_sites import (
+    CANDIDATES,
+    LOADED_BY_DEFAULT,
+    STOCK,
+    Candidate,
+    Database,
+    Place,
+    Site,
+    place_for,
+)
 
 MODULE = "loadtests.bench.requests"
 DISTRIBUTIONS = ("Django", "asgiref", "mssql-django", "uvicorn")
+RIVALS = ("starlette", "SQLAlchemy", "aioodbc", "fastmssql", "gunicorn")
+"""Distributions whose versions belong to a result where they are installed."""
+
+_START = 1.2
+"""Seconds that a site takes to start, for the estimate."""
+_CHANGE = 0.25
+"""Seconds that a turn takes beyond its time, for the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. Times are in seconds."""
+    """How much is measured. Times are in seconds, unless they say otherwise."""
 
     counted: int = 10
     """Requests of each kind whose round trips are counted; 0: none are."""
-    clients: tuple[int, ...] = (1, 16, 64)
+    clients: tuple[int, ...] = (1, 16, 64, 256)
+    delays: tuple[float, ...] = (0.0, 1.0, 5.0)
+    """Milliseconds added each way between the sites and their database."""
     rounds: int = 3
-    seconds: float = 0.7
+    seconds: float = 0.5
     """Of a turn under load, after its warm-up; 0: there is no load."""
     loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
     """Which kinds of request."""
-    warm_up: float = 0.2
+    warm_up: float = 0.1
+
+    def rows(self) -> Iterator[tuple[float, Work]]:
+        """Every delay with what is measured at it. What asks no database is measured once."""
+        for delay in self.delays:
+            for work in self.works():
+                if work.queries or delay == self.delays[0]:
+                    yield delay, work
+
+    def works(self) -> list[Work]:
+        return [work for work in WORKS if work.key in self.loaded]
+
+    def estimate(self, candidates: Sequence[Candidate]) -> float:
+        """Seconds that a run takes, roughly."""
+        turns = sum(each.serves(work.key) for _, work in self.rows() for each in candidates) * len(
+            self.clients
+        )
+        a_turn = self.rounds * (self.seconds + self.warm_up + _CHANGE) + _CHANGE
+        starts = len(candidates) * (len(self.delays) * bool(self.seconds) + bool(self.counted))
+        counts = len(candidates) * len(WORKS) * bool(self.counted) * 0.3
+        return turns * a_turn * bool(self.seconds) + starts * _START + counts
 
 
-QUICK = Sizes(counted=3, clients=(1, 16), rounds=1, seconds=0.3, warm_up=0.1)
+QUICK = Sizes(counted=3, clients=(1, 16), delays=(0.0,), rounds=1, seconds=0.3)
 
 
 @dataclass(slots=True)
@@ -56,6 +109,8 @@ class Result:
     middleware: bool
     embedded: bool
     """Whether the database is the embedded server."""
+    left_out: list[str] = field(default_factory=list)
+    """Who took no part, and why."""
     counts: list[Count] = field(default_factory=list)
     throughput: list[Throughput] = field(default_factory=list)
 
@@ -67,28 +122,25 @@ def run(
     counted: the counters are the embedded server's."""
     elsewhere = Database.of_the_environment()
     result = Result(
-        Machine.this(command, DISTRIBUTIONS),
+        Machine.this(command, [*DISTRIBUTIONS, *filter(_is_installed, RIVALS)]),
         sizes,
         _uvicorn(),
         middleware,
         embedded=elsewhere is None,
     )
+    able = []
+    for each in candidates:
+        if missing := each.missing():
+            result.left_out.append(f"{each.name}: not installed: {', '.join(missing)}")
+        else:
+            able.append(each)
     with load_process() as load:
         if sizes.counted and elsewhere is None:
-            result.counts = counted(candidates, sizes, load, middleware=middleware)
+            result.counts = counted(able, sizes, load, middleware=middleware)
         if sizes.seconds:
             with ExitStack() as stack:
                 database = elsewhere or stack.enter_context(_embedded())
-                sites = stack.enter_context(all_served(candidates, database, middleware))
-                result.throughput = throughput(
-                    sites,
-                    [work for work in LOADED if work.key in sizes.loaded],
-                    sizes.clients,
-                    load,
-                    rounds=sizes.rounds,
-                    seconds=sizes.seconds,
-                    warm_up=sizes.warm_up,
-                )
+                result.throughput = under_load(able, sizes, load, database, middleware=middleware)
     return result
 
 
@@ -99,7 +151,32 @@ def counted(
     with DevServer() as server:
         database = Database(server.host, str(server.port))
         with all_served(candidates, database, middleware) as sites:
-            return count(sites, COUNTED, server, load, sizes.counted)
+            return count(sites, WORKS, server, load, sizes.counted)
+
+
+def under_load(
+    candidates: Sequence[Candidate],
+    sizes: Sizes,
+    load: Load,
+    database: Database,
+    *,
+    middleware: bool = False,
+) -> list[Throughput]:
+    """The sites start anew for every delay."""
+    turns = Turns(sizes.rounds, sizes.seconds, sizes.warm_up)
+    found = []
+    for delay in sizes.delays:
+        works = [work for at, work in sizes.rows() if at == delay]
+        if not works:
+            continue
+        with (
+            _delayed(database, delay) as seen_by_sites,
+            all_served(candidates, seen_by_sites, middleware) as sites,
+        ):
+            for row in throughput(sites, works, sizes.clients, load, turns, delay_ms=delay):
+                found.append(row)
+                print(_progress(row), file=sys.stderr)
+    return found
 
 
 @contextmanager
@@ -107,6 +184,16 @@ def _embedded() -> Iterator[Database]:
     """An embedded server in a process of its own."""
     with server_process() as port:
         yield Database("127.0.0.1", str(port))
+
+
+@contextmanager
+def _delayed(database: Database, milliseconds: float) -> Iterator[Database]:
+    """The same database, further away."""
+    if not milliseconds:
+        yield database
+        return
+    with relay_process(database.host, int(database.port), milliseconds) as port:
+        yield replace(database, host="127.0.0.1", port=str(port))
 
 
 @contextmanager
@@ -126,6 +213,14 @@ def _uvicorn() -> str:
     return f"{http}, {loop}"
 
 
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 # --- in words ------------------------------------------------------------------------------
 
 
@@ -136,6 +231,7 @@ def report(result: Result) -> str:
         f"Uvicorn with {result.uvicorn}; "
         + ("Django's default middleware" if result.middleware else "no middleware")
         + ("; embedded server" if result.embedded else "; server of the environment"),
+        *(f"left out: {each}" for each in result.left_out),
     ]
     if result.counts:
         lines += ["", *_counts(result)]
@@ -146,17 +242,19 @@ def report(result: Result) -> str:
 
 def _counts(result: Result) -> Iterator[str]:
     yield "Round trips (and logins) of one request, counted at the server"
-    names = list(dict.fromkeys(each.name for each in result.counts))
-    yield f"{'':32}" + "".join(f"{chr(ord('a') + n):>13}" for n in range(len(names)))
+    names = list(dict.fromkeys(each.candidate for each in result.counts))
+    yield f"{'':42}" + "".join(f"{chr(ord('a') + n):>10}" for n in range(len(names)))
     works = dict.fromkeys(each.work for each in result.counts)
-    found = {(each.name, each.work): each for each in result.counts}
+    found = {(each.candidate, each.work): each for each in result.counts}
     for work in works:
-        yield f"{work:32}" + "".join(f"{_cell(found[name, work]):>13}" for name in names)
+        yield f"{work:42}" + "".join(f"{_cell(found.get((name, work))):>10}" for name in names)
     for n, name in enumerate(names):
         yield f"{chr(ord('a') + n)}: {name}"
 
 
-def _cell(each: Count) -> str:
+def _cell(each: Count | None) -> str:
+    if each is None:
+        return ""
     logins = f"{each.logins:.1f}".removesuffix(".0")
     return f"{each.messages:.1f}".removesuffix(".0") + f" ({logins})"
 
@@ -170,19 +268,28 @@ def _throughput(result: Result) -> Iterator[str]:
     yield "'processor': ms of the site's process for one request"
     previous = None
     for each in result.throughput:
-        if each.work != previous:
+        if (each.work, each.delay_ms, each.clients) != previous:
+            delay = f", {each.delay_ms:g} ms further away each way" if each.delay_ms else ""
+            clients = f"{each.clients} client{'s' if each.clients > 1 else ''}"
             yield ""
             yield (
-                f"{each.work:36} {'clients':>7} {'requests/s':>10} {'to stock':>8} "
+                f"{f'{each.work}, {clients}{delay}':62} {'requests/s':>10} {'to stock':>8} "
                 f"{'p50':>7} {'p99':>7} {'processor':>9} {'failed':>6}"
             )
-            previous = each.work
+            previous = each.work, each.delay_ms, each.clients
         ratio = "" if each.ratio is None else f"{each.ratio:.2f}x"
         yield (
-            f"{each.name:36} {each.clients:7} {each.per_second:10,.0f} {ratio:>8} "
+            f"{each.candidate:62} {each.per_second:10,.0f} {ratio:>8} "
             f"{_number(each.p50, 1):>7} {_number(each.p99, 1):>7} "
             f"{_number(each.processor, 2):>9} {each.failed:6}"
         )
+
+
+def _progress(row: Throughput) -> str:
+    return (
+        f"{row.work}, {row.clients} clients, {row.delay_ms:g} ms: "
+        f"{row.candidate}: {row.per_second:,.0f}/s"
+    )
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -198,15 +305,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns")
     parser.add_argument(
-        "--candidates", nargs="+", choices=keys, default=keys, metavar="NAME",
-        help=f"of {', '.join(keys)}",
-    )  # fmt: skip
-    works = Sizes().loaded
+        "--alone", action="store_true", help="only Django under Uvicorn: nothing is installed"
+    )
     parser.add_argument(
-        "--loaded", nargs="+", choices=works, default=works, metavar="KIND",
+        "--candidates", nargs="+", choices=keys, metavar="NAME", help=f"of {', '.join(keys)}",
+        default=[each.key for each in LOADED_BY_DEFAULT],
+    )  # fmt: skip
+    works = [work.key for work in WORKS]
+    parser.add_argument(
+        "--loaded", nargs="+", choices=works, default=list(Sizes().loaded), metavar="KIND",
         help=f"kinds of request under load: of {', '.join(works)}",
     )  # fmt: skip
     parser.add_argument("--clients", type=int, nargs="+", metavar="N", help="at a time")
+    parser.add_argument(
+        "--delays", type=float, nargs="+", metavar="MS",
+        help="milliseconds added each way between the sites and the database",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="of a turn; 0: count only")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--counted", type=int, help="requests of each kind; 0: load only")
@@ -224,6 +338,7 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
     return Sizes(
         counted=int(given("counted")),
         clients=tuple(options.clients or default.clients),
+        delays=tuple(options.delays or default.delays),
         rounds=int(given("rounds")),
         seconds=given("seconds"),
         warm_up=default.warm_up,
@@ -231,11 +346,26 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
     )
 
 
+def candidates_of(options: argparse.Namespace) -> list[Candidate]:
+    asked = [each for each in CANDIDATES if each.key in options.candidates]
+    return [each for each in asked if not (options.alone and each.needs)]
+
+
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
+    if options.json:
+        options.json = options.json.absolute()
+    candidates = candidates_of(options)
+    if any(each.needs for each in candidates) and not peers.is_inside():
+        try:
+            return peers.run_with(rivals.REQUIREMENTS, MODULE, arguments)
+        except subprocess.CalledProcessError:
+            print("Not all rivals could be installed: measuring without.", file=sys.stderr)
     command = " ".join(["python -m", MODULE, *arguments])
-    candidates = [each for each in CANDIDATES if each.key in options.candidates]
-    result = run(candidates, sizes_of(options), command, middleware=options.middleware)
+    sizes = sizes_of(options)
+    minutes = sizes.estimate(candidates) / 60
+    print(f"{len(candidates)} candidates: about {minutes:.1f} minutes", file=sys.stderr)
+    result = run(candidates, sizes, command, middleware=options.middleware)
     print(report(result))
     if options.json:
         options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")

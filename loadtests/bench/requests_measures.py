@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from mssql_async.devserver import DevServer
 
@@ -26,31 +26,37 @@ _PATIENCE = 5.0
 class Work:
     """A kind of request."""
 
+    key: str
+    """What the command line calls it."""
     name: str
     path: str
+    queries: bool = True
+    """Whether the database has anything to do with it."""
 
-    @property
-    def key(self) -> str:
-        """What the command line calls it."""
-        return self.path.split("/")[1]
+    def in_a_synchronous_view(self) -> Work:
+        return Work(
+            f"{self.key}-sync", f"{self.name}, sync view", f"/sync{self.path}", self.queries
+        )
 
 
-NO_QUERY = Work("no query", "/no-query")
-ONE_QUERY = Work("1 query", "/one-query/{pk}")
-THREE_QUERIES = Work("3 queries", "/three-queries/{pk}")
-CREATE = Work("acreate()", "/create")
-ATOMIC = Work("atomic: read, write", "/atomic/{pk}")
-SAVEPOINT = Work("the same, write in a savepoint", "/savepoint/{pk}")
-BULK = Work("abulk_create() of 100", "/bulk")
-PREFETCH = Work("prefetch_related()", "/prefetch")
-ONE_QUERY_SYNC = Work("1 query, synchronous view", "/one-query-sync/{pk}")
+NO_QUERY = Work("no-query", "no query", "/no-query", queries=False)
+ONE_QUERY = Work("one-query", "1 query", "/one-query/{pk}")
+THREE_QUERIES = Work("three-queries", "3 queries", "/three-queries/{pk}")
+CREATE = Work("create", "create()", "/create")
+ATOMIC = Work("atomic", "atomic: read, write", "/atomic/{pk}")
+SAVEPOINT = Work("savepoint", "the same, write in a savepoint", "/savepoint/{pk}")
+BULK = Work("bulk", "bulk_create() of 100", "/bulk")
+PREFETCH = Work("prefetch", "prefetch_related()", "/prefetch")
 
-COUNTED = (NO_QUERY, ONE_QUERY, THREE_QUERIES, CREATE, ATOMIC, SAVEPOINT, BULK, PREFETCH)
-LOADED = (NO_QUERY, ONE_QUERY, THREE_QUERIES, ATOMIC, ONE_QUERY_SYNC)
+ASYNC = (NO_QUERY, ONE_QUERY, THREE_QUERIES, CREATE, ATOMIC, SAVEPOINT, BULK, PREFETCH)
+SYNC = tuple(each.in_a_synchronous_view() for each in ASYNC)
+WORKS = (*ASYNC, *SYNC)
+LOADED = (NO_QUERY, ONE_QUERY, ATOMIC)
+"""Under load, unless others are asked for."""
 
 
 class RequestsFailed(RuntimeError):
-    """A site answered with something else than 200: what it would cost says nothing."""
+    """A site answered with something else than 200: what it costs would say nothing."""
 
 
 # --- counted at the server -----------------------------------------------------------------
@@ -60,7 +66,7 @@ class RequestsFailed(RuntimeError):
 class Count:
     """What one request costs at the server, on average. A message is a round trip."""
 
-    name: str
+    candidate: str
     work: str
     messages: float
     logins: float
@@ -73,11 +79,16 @@ def count(
 
     :raises RequestsFailed: not all were answered with 200.
     """
-    return [_count(site, work, server, load, requests) for work in works for site in sites]
+    return [
+        _count(site, work, server, load, requests)
+        for work in works
+        for site in sites
+        if site.candidate.serves(work.key)
+    ]
 
 
 def _count(site: Site, work: Work, server: DevServer, load: Load, requests: int) -> Count:
-    order = Order(site.port, work.path, clients=1, requests=requests)
+    order = Order(site.port, site.path(work.path), clients=1, requests=requests)
     _all_served(site, work, load(order))
     _until_quiet(server)
     server.reset_counters()
@@ -115,9 +126,11 @@ def _until_quiet(server: DevServer) -> None:
 class Throughput:
     """A site under load: medians of the rounds. Latencies are in milliseconds."""
 
-    name: str
+    candidate: str
     work: str
     clients: int
+    delay_ms: float
+    """Added between the site and its database, each way."""
     per_second: float
     ratio: float | None
     """To stock mssql-django's: the median of the ratios of neighbouring turns. ``None``: it
@@ -127,7 +140,16 @@ class Throughput:
     processor: float | None
     """Milliseconds of the site's process for one request, the server's own not included."""
     failed: int
-    """Of all rounds."""
+    """Of all rounds, the warm-up included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How long sites are under load. Times are in seconds."""
+
+    rounds: int
+    seconds: float
+    warm_up: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,29 +163,43 @@ def throughput(
     works: Iterable[Work],
     clients: Iterable[int],
     load: Load,
+    turns: Turns,
     *,
-    rounds: int,
-    seconds: float,
-    warm_up: float,
-) -> list[Throughput]:
+    delay_ms: float = 0.0,
+) -> Iterator[Throughput]:
     """Every kind of request at every number of clients, in rounds in which sites take turns.
+
+    ``delay_ms`` is what the sites were placed with.
 
     :raises RequestsFailed: a site cannot serve such a request at all.
     """
     clients = tuple(clients)
-    found = []
     for work in works:
+        able = [site for site in sites if site.candidate.serves(work.key)]
         for number in clients:
-            turns: dict[str, list[Turn]] = {site.candidate.name: [] for site in sites}
-            for site in sites:  # so that its threads and connections are there
-                first = Order(site.port, work.path, number, requests=2 * number)
-                _all_served(site, work, load(first))
-            for _ in range(rounds):
-                for site in sites:
-                    order = Order(site.port, work.path, number, seconds, warm_up)
-                    turns[site.candidate.name].append(_turn(site, load, order))
-            found += [_throughput(name, work, number, turns) for name in turns]
-    return found
+            seen = {site.candidate.name: _Seen() for site in able}
+            for site in able:  # so that its threads and connections are there
+                first = load(Order(site.port, site.path(work.path), number, requests=number))
+                if not first.received:
+                    _all_served(site, work, first)
+                seen[site.candidate.name].failed += first.failed
+            for _ in range(turns.rounds):
+                for site in able:
+                    order = Order(
+                        site.port, site.path(work.path), number, turns.seconds, turns.warm_up
+                    )
+                    seen[site.candidate.name].turns.append(_turn(site, load, order))
+            stock = seen[STOCK.name].turns if STOCK.name in seen else []
+            for name, own in seen.items():
+                yield _throughput(name, work, number, delay_ms, own, stock)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Of one site."""
+
+    turns: list[Turn] = field(default_factory=list)
+    failed: int = 0
 
 
 def _turn(site: Site, load: Load, order: Order) -> Turn:
@@ -175,20 +211,22 @@ def _turn(site: Site, load: Load, order: Order) -> Turn:
     return Turn(answers, (after - before) * MILLISECONDS / answers.received)
 
 
-def _throughput(name: str, work: Work, clients: int, turns: dict[str, list[Turn]]) -> Throughput:
-    own = turns[name]
-    rates = [turn.answers.per_second for turn in own]
-    stock = [turn.answers.per_second for turn in turns.get(STOCK.name, ())]
+def _throughput(
+    name: str, work: Work, clients: int, delay_ms: float, own: _Seen, stock: list[Turn]
+) -> Throughput:
+    rates = [turn.answers.per_second for turn in own.turns]
+    of_stock = [turn.answers.per_second for turn in stock]
     return Throughput(
         name,
         work.name,
         clients,
+        delay_ms,
         per_second=statistics.median(rates),
-        ratio=_median([a / b for a, b in zip(rates, stock, strict=False) if b]),
-        p50=_median([turn.answers.p50 for turn in own]),
-        p99=_median([turn.answers.p99 for turn in own]),
-        processor=_median([turn.processor for turn in own]),
-        failed=sum(turn.answers.failed for turn in own),
+        ratio=_median([a / b for a, b in zip(rates, of_stock, strict=False) if b]),
+        p50=_median([turn.answers.p50 for turn in own.turns]),
+        p99=_median([turn.answers.p99 for turn in own.turns]),
+        processor=_median([turn.processor for turn in own.turns]),
+        failed=own.failed + sum(turn.answers.failed for turn in own.turns),
     )
 
 

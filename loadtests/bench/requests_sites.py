@@ -1,4 +1,5 @@
-"""Who is measured: the same project on several backends, each in a process of its own."""
+"""Who is measured, each in a process of its own: the same project on several backends, and what
+users would pick instead."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from mssql_async.devserver.config import (
@@ -23,6 +25,11 @@ from .peers import ROOT
 PATIENCE = 10.0
 """Seconds that a process has to end."""
 PROJECT = "loadtests.bench.project"
+RIVALS = "loadtests.bench.rivals"
+OF_RIVALS = frozenset(["no-query", "one-query", "three-queries", "atomic"])
+"""Kinds of request that the rivals serve."""
+PERSISTENT = 600
+"""Seconds that a connection of Django's is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +71,101 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend and how it is served."""
+    """Who answers requests, and how it is served."""
 
     key: str
     """What the command line calls it."""
     name: str
     engine: str = "mssql"
+    """The backend of a Django project; empty for others."""
     entry: str = "django.core.asgi.get_asgi_application"
-    """What makes the application."""
+    """What makes a Django project's application."""
     conn_max_age: int = 0
+    module: tuple[str, ...] = (PROJECT,)
+    """What Python runs to serve it, and the arguments."""
+    prefix: str = ""
+    """What all its paths begin with."""
+    works: frozenset[str] | None = None
+    """Keys of the kinds of request that it serves; ``None``: all."""
+    needs: tuple[str, ...] = ()
+    """Packages that it needs and the project does not."""
+    variables: tuple[tuple[str, str], ...] = ()
+    """Of its environment."""
 
     def environment(self) -> dict[str, str]:
-        """What ``project/settings.py`` and ``project/asgi.py`` read, the database apart."""
+        """What ``project/settings.py``, ``project/asgi.py`` and the rivals read, the database
+        apart."""
         return {
             "DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings",
             "BENCH_ENGINE": self.engine,
             "BENCH_ENTRY": self.entry,
             "BENCH_CONN_MAX_AGE": str(self.conn_max_age),
+            **dict(self.variables),
         }
+
+    def serves(self, work: str) -> bool:
+        return self.works is None or work in self.works
+
+    def missing(self) -> list[str]:
+        """Packages that it needs and that are not installed here."""
+        return [each for each in self.needs if find_spec(each) is None]
 
 
 OURS = Candidate("ours", "mssql_async", "mssql_async", "mssql_async.asgi.get_asgi_application")
+OURS_WITH_DJANGOS_ENTRY = Candidate(
+    "ours-django-entry", "mssql_async, Django's entry point", "mssql_async"
+)
 STOCK = Candidate("stock", "mssql, CONN_MAX_AGE 0")
+STOCK_PERSISTENT = Candidate("stock-persistent", "mssql, CONN_MAX_AGE 600", conn_max_age=PERSISTENT)
+
+
+def _wsgi(threads: int) -> Candidate:
+    """What most have today: synchronous views under gunicorn, each thread its connection."""
+    return Candidate(
+        f"wsgi-{threads}",
+        f"WSGI, {threads} threads: mssql, CONN_MAX_AGE 600",
+        conn_max_age=PERSISTENT,
+        module=(PROJECT, "wsgi", str(threads)),
+        prefix="/sync",
+        works=frozenset(
+            ["no-query", "one-query", "three-queries", "create", "atomic", "savepoint", "bulk",
+             "prefetch"]
+        ),
+        needs=("gunicorn",),
+    )  # fmt: skip
+
+
+def _rival(
+    key: str, name: str, module: str, *needs: str, works: frozenset[str] = OF_RIVALS,
+    **variables: str,
+) -> Candidate:  # fmt: skip
+    return Candidate(
+        key, name, "", module=(RIVALS, module), works=works, needs=needs,
+        variables=tuple(variables.items()),
+    )  # fmt: skip
+
 
 CANDIDATES = (
     OURS,
-    Candidate("ours-django-entry", "mssql_async, Django's entry point", "mssql_async"),
+    OURS_WITH_DJANGOS_ENTRY,
     STOCK,
-    Candidate("stock-persistent", "mssql, CONN_MAX_AGE 600", conn_max_age=600),
+    STOCK_PERSISTENT,
+    _wsgi(16),
+    _wsgi(64),
+    _rival(
+        "sqlalchemy", "Starlette, SQLAlchemy, aioodbc", "starlette_sqlalchemy",
+        "starlette", "sqlalchemy", "greenlet", "aioodbc",
+    ),
+    _rival("fastmssql", "Starlette, fastmssql", "starlette_fastmssql", "starlette", "fastmssql"),
+    _rival(
+        "fastmssql-documented", "Starlette, fastmssql, a login per transaction",
+        "starlette_fastmssql", "starlette", "fastmssql",
+        works=frozenset(["atomic"]), BENCH_TRANSACTIONS="documented",
+    ),
+    _rival("bare", "bare ASGI, pyodbc by hand", "bare"),
+)  # fmt: skip
+LOADED_BY_DEFAULT = tuple(
+    each for each in CANDIDATES if each.key not in ("ours-django-entry", "fastmssql-documented")
 )
 
 
@@ -103,14 +177,25 @@ class Site:
     port: int
     process_id: int
 
+    def path(self, path: str) -> str:
+        """Where it serves what others serve at ``path``."""
+        return self.candidate.prefix + path
+
     def processor_seconds(self) -> float | None:
-        """What its process has used of the processor; ``None`` where nobody says."""
+        """What its process and those that it started have used of the processor; ``None``
+        where nobody says."""
+        own = Path(f"/proc/{self.process_id}")
         try:
-            fields = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2].split()
+            children = (own / f"task/{self.process_id}/children").read_text().split()
+            return sum(_processor_seconds(each) for each in (str(self.process_id), *children))
         except OSError:
             return None
-        user, system = int(fields[11]), int(fields[12])
-        return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def _processor_seconds(process_id: str) -> float:
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +204,12 @@ class Place:
 
     database: Database
     driver: Mapping[str, str]
-    """The environment in which stock mssql-django finds the driver."""
+    """The environment in which all others than this project find the driver."""
     middleware: bool = False
 
     def environment(self, candidate: Candidate) -> dict[str, str]:
         found = {**os.environ, **self.database.environment(), **candidate.environment()}
-        if candidate.engine == "mssql":
+        if candidate.engine != OURS.engine:
             found |= self.driver
         if self.middleware:
             found["BENCH_MIDDLEWARE"] = "1"
@@ -143,7 +228,7 @@ class Place:
         """
         :raises RuntimeError: it did not start; it has said why.
         """
-        command = [sys.executable, "-m", PROJECT]
+        command = [sys.executable, "-m", *candidate.module]
         with subprocess.Popen(
             command,
             env=self.environment(candidate),
@@ -167,7 +252,7 @@ class Place:
 
 @contextmanager
 def place_for(database: Database, *, middleware: bool = False) -> Iterator[Place]:
-    """Stock mssql-django knows Microsoft's driver by its name only. Where it is not installed
+    """The others know Microsoft's driver by its name only. Where it is not installed
     under that, a private ``odbcinst.ini`` names the library that this project finds."""
     driver = find_driver()
     found = {"BENCH_DRIVER": driver.name}

@@ -1,16 +1,14 @@
-"""``python -m loadtests.bench.project``: the project under Uvicorn, on a free port.
-
-The port is printed first. ``prepare`` instead makes the table, anew if there is one.
+"""``python -m loadtests.bench.project``: the project under Uvicorn; with ``wsgi THREADS`` under
+gunicorn. ``prepare`` instead makes the table, anew if there is one.
 """
 
 from __future__ import annotations
 
-import socket
 import sys
 
 import django
-import uvicorn
 
+from ..serving import serve_asgi, serve_wsgi
 from . import ROWS
 
 CHILDREN = 20
@@ -32,20 +30,16 @@ def prepare() -> None:
         Item.objects.filter(pk__in=(ROWS - 2 * pk, ROWS - 2 * pk + 1)).update(parent=pk)
 
 
-def serve() -> None:
-    from .asgi import application
+def main(arguments: list[str]) -> None:
+    if arguments == ["prepare"]:
+        prepare()
+    elif arguments[:1] == ["wsgi"]:
+        serve_wsgi(f"{__package__}.wsgi:application", int(arguments[1]))
+    else:
+        from .asgi import application
 
-    # With its protocol named, or asyncio would leave Nagle's algorithm on.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(2048)
-    print(listening.getsockname()[1], flush=True)
-    config = uvicorn.Config(application, log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[listening])
+        serve_asgi(application)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["prepare"]:
-        prepare()
-    else:
-        serve()
+    main(sys.argv[1:])

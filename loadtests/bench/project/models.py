@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.db import models
 
+BULK = 100
+"""Rows that one request adds."""
+
 
 class Item(models.Model):
     name = models.CharField(max_length=50)

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
-from django.urls import path
+from types import ModuleType
 
-from . import views
+from django.urls import URLPattern, include, path
 
-urlpatterns = [
-    path("no-query", views.no_query),
-    path("one-query/<int:pk>", views.one_query),
-    path("one-query-sync/<int:pk>", views.one_query_sync),
-    path("three-queries/<int:pk>", views.three_queries),
-    path("create", views.create),
-    path("atomic/<int:pk>", views.atomic),
-    path("savepoint/<int:pk>", views.savepoint),
-    path("bulk", views.bulk),
-    path("prefetch", views.prefetch),
-]
+from . import sync_views, views
+
+
+def _served_by(module: ModuleType) -> list[URLPattern]:
+    return [
+        path("no-query", module.no_query),
+        path("one-query/<int:pk>", module.one_query),
+        path("three-queries/<int:pk>", module.three_queries),
+        path("create", module.create),
+        path("atomic/<int:pk>", module.atomic),
+        path("savepoint/<int:pk>", module.savepoint),
+        path("bulk", module.bulk),
+        path("prefetch", module.prefetch),
+    ]
+
+
+urlpatterns = [*_served_by(views), path("sync/", include(_served_by(sync_views)))]

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from .models import Item
-
-BULK = 100
+from .models import BULK, Item
+from .sync_views import read_and_write, read_and_write_in_savepoint
 
 
 async def no_query(request: HttpRequest) -> HttpResponse:
@@ -20,10 +18,6 @@ async def no_query(request: HttpRequest) -> HttpResponse:
 async def one_query(request: HttpRequest, pk: int) -> HttpResponse:
     item = await Item.objects.aget(pk=pk)
     return HttpResponse(item.name)
-
-
-def one_query_sync(request: HttpRequest, pk: int) -> HttpResponse:
-    return HttpResponse(Item.objects.get(pk=pk).name)
 
 
 async def three_queries(request: HttpRequest, pk: int) -> HttpResponse:
@@ -49,21 +43,6 @@ async def prefetch(request: HttpRequest) -> HttpResponse:
     return HttpResponse(", ".join(names))
 
 
-def _read_and_write(pk: int) -> None:
-    with transaction.atomic():
-        item = Item.objects.get(pk=pk)
-        item.amount += 1
-        item.save()
-
-
-def _read_and_write_in_savepoint(pk: int) -> None:
-    with transaction.atomic():
-        item = Item.objects.get(pk=pk)
-        with transaction.atomic():
-            item.amount += 1
-            item.save()
-
-
 if settings.SERVED_BY_OURS:
     from mssql_async.transaction import async_atomic
 
@@ -85,9 +64,9 @@ if settings.SERVED_BY_OURS:
 else:
 
     async def atomic(request: HttpRequest, pk: int) -> HttpResponse:
-        await sync_to_async(_read_and_write)(pk)
+        await sync_to_async(read_and_write)(pk)
         return HttpResponse("ok")
 
     async def savepoint(request: HttpRequest, pk: int) -> HttpResponse:
-        await sync_to_async(_read_and_write_in_savepoint)(pk)
+        await sync_to_async(read_and_write_in_savepoint)(pk)
         return HttpResponse("ok")
