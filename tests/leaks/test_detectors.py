@@ -168,6 +168,10 @@ class TestSharedSession:
                 [unit(1, 110, 112, Session(51)), unit(2, 111, 113, Session(51), process=43)],
                 id="the same number in two processes, of sessions without a time",
             ),
+            pytest.param(
+                [unit(1, 110, 112, Session(0)), unit(2, 111, 113, Session(0))],
+                id="nobody could tell which sessions",
+            ),
         ],
     )
     def test_stays_silent(self, units: list[Unit]) -> None:
@@ -636,6 +640,12 @@ class TestResultMixUp:
         finding = the_one(self.DETECTOR, seen)
         assert parties(finding) == (None, 2)
         assert "another question of its own" in finding.message
+
+    def test_a_session_that_nobody_could_tell_is_not_named(self) -> None:
+        nowhere = replace(answer(2, "two", "one"), session=Session(0))
+        finding = the_one(self.DETECTOR, record(answers=[nowhere]))
+        assert finding.session is None
+        assert "session" not in finding.message
 
     def test_a_long_answer_is_shortened(self) -> None:
         finding = the_one(self.DETECTOR, record(answers=[answer(2, "two", "x" * 10_000)]))

@@ -1,7 +1,6 @@
 """A backend that does nothing when a context ends.
 
-What a context has pinned (a transaction, a temporary table) stays with the thread that served it,
-until another context happens to come there.
+What a context has pinned (a transaction, a temporary table) stays with the thread that served it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from mssql_async.contrib.leaks.findings import Detector
 
 from . import Control
 
-CONTROL = Control(Detector.RETAINED_LEASE, ["outliving_tasks"], contexts=60)
+CONTROL = Control(Detector.RETAINED_LEASE, ["set_options"], contexts=30)
 
 
 def install() -> None:

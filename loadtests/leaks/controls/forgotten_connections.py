@@ -12,7 +12,7 @@ from mssql_async.pool.connection import ConnectionState
 from . import Control
 from ._broken import every
 
-CONTROL = Control(Detector.ORPHAN_SESSION, ["exceptions"], contexts=60)
+CONTROL = Control(Detector.ORPHAN_SESSION, ["gather_in_a_view"], contexts=30)
 
 
 def install() -> None:

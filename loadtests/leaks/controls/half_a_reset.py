@@ -13,7 +13,7 @@ from mssql_async.pool import odbc
 
 from . import Control
 
-CONTROL = Control(Detector.STATE_BLEED, ["plain_threads", "outliving_tasks"])
+CONTROL = Control(Detector.STATE_BLEED, ["temporary_tables"], contexts=40)
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ from mssql_async.session.lease import LeasedConnection
 from . import Control
 from ._broken import every
 
-CONTROL = Control(Detector.RETAINED_LEASE, ["exceptions"], contexts=60)
+CONTROL = Control(Detector.RETAINED_LEASE, ["gather_in_a_view"], contexts=30)
 
 
 def install() -> None:

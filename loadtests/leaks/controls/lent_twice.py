@@ -1,6 +1,6 @@
 """A pool that lends a connection which somebody has already.
 
-Whenever one is lent, each third caller gets that instead of one of its own.
+Whenever one is lent, every other caller gets that instead of one of its own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from mssql_async.pool import NO_PROFILE, Pool, PooledConnection, Profile
 from . import Control
 from ._broken import every
 
-CONTROL = Control(Detector.SHARED_SESSION, ["uncommitted_rows"], contexts=200)
+CONTROL = Control(Detector.SHARED_SESSION, ["atomic_requests"], contexts=120)
 
 
 def install() -> None:
     acquire, release = Pool.acquire, Pool.release
     also_lent: Counter[PooledConnection] = Counter()
     lock = threading.Lock()
-    is_due = every(3)
+    is_due = every(2)
 
     def acquire_what_is_lent(
         self: Pool, profile: Profile = NO_PROFILE, **how: Any

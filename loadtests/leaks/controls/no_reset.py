@@ -11,7 +11,7 @@ from mssql_async.pool import Pool, PooledConnection
 
 from . import Control
 
-CONTROL = Control(Detector.STATE_BLEED, ["thread_insensitive"])
+CONTROL = Control(Detector.STATE_BLEED, ["set_options"], contexts=40)
 
 
 def install() -> None:

@@ -12,7 +12,7 @@ from mssql_async.session import lease
 
 from . import Control
 
-CONTROL = Control(Detector.TRANSACTION_BLEED, ["exceptions"])
+CONTROL = Control(Detector.TRANSACTION_BLEED, ["exceptions"], contexts=60)
 
 
 def install() -> None:

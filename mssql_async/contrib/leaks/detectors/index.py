@@ -88,7 +88,8 @@ class Index:
     def timelines(self) -> dict[Key, Timeline]:
         units: dict[Key, list[Unit]] = {}
         for unit in self.record.units:
-            units.setdefault(key(unit.session, unit.process), []).append(unit)
+            if unit.session.spid:
+                units.setdefault(key(unit.session, unit.process), []).append(unit)
         return {which: Timeline(each) for which, each in units.items()}
 
     def story_of(self, token: Token) -> Story | None:
@@ -128,6 +129,17 @@ class Index:
     ) -> Unit | None:
         timeline = self.timelines.get(key(session, process))
         return None if timeline is None else timeline.during(but, began, ended)
+
+
+def known(session: Session | None) -> Session | None:
+    """``None`` where nobody could tell which one it was: 0 is no session's number."""
+    return session if session is not None and session.spid else None
+
+
+def on(session: Session | None) -> str:
+    """As a sentence goes on: " on session 51", or nothing."""
+    session = known(session)
+    return "" if session is None else f" on {session}"
 
 
 def shown(text: str) -> str:

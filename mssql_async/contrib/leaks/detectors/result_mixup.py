@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..findings import Detector, Finding
 from ..record import Answer, Record
-from .index import Index, shown
+from .index import Index, known, on, shown
 
 
 def detect(record: Record) -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def _finding(index: Index, answer: Answer, meant: Answer | None) -> Finding:
         )  # fmt: skip
     return Finding(
         Detector.RESULT_MIX_UP,
-        f"{who} got the {kind} {got} on {answer.session}{whose}, where only "
+        f"{who} got the {kind} {got}{on(answer.session)}{whose}, where only "
         f"{shown(repr(answer.expected))} fits.",
         index.scenario_of(answer.token),
         index.record.seed,
@@ -49,5 +49,5 @@ def _finding(index: Index, answer: Answer, meant: Answer | None) -> Finding:
         victim=index.party(
             answer.token, statement=answer.statement, place=answer.place, at=answer.at
         ),
-        session=answer.session,
+        session=known(answer.session),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from ..findings import Detector, Finding
 from ..record import Held, Record, Session, Token
-from .index import Index, shown
+from .index import Index, known, on, shown
 
 
 def detect(record: Record) -> Iterator[Finding]:
@@ -36,12 +36,12 @@ def detect(record: Record) -> Iterator[Finding]:
         yield Finding(
             Detector.RETAINED_LEASE,
             f"{index.name(unit.token)} has ended without the end of a {unit.use.value} that it "
-            f"began on {unit.session}.",
+            f"began{on(unit.session)}.",
             index.scenario_of(unit.token),
             record.seed,
             unit.began_at,
             culprit=index.of_unit(unit),
-            session=unit.session,
+            session=known(unit.session),
         )
 
 
@@ -51,15 +51,14 @@ def _of_lease(index: Index, held: Held) -> Finding:
         last = index.last_user(held.session, held.process, held.at)
     token = held.token or (last.token if last is not None else 0)
     who = index.name(token) if token else f"a context of process {held.process}"
-    where = f" on {held.session}" if held.session is not None else ""
     since = f" {held.at - held.since:.1f} s after it was acquired" if held.since is not None else ""
     statement = last.statement if last is not None and last.token == token else ""
     return Finding(
         Detector.RETAINED_LEASE,
-        f"{who} has ended and still holds {shown(held.what)}{where}{since}.",
+        f"{who} has ended and still holds {shown(held.what)}{on(held.session)}{since}.",
         index.scenario_of(token),
         index.record.seed,
         held.at,
         culprit=index.party(token, statement=statement, place=held.place, at=held.since),
-        session=held.session,
+        session=known(held.session),
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from ..findings import Detector, Finding
 from ..record import Fate, Record, Seen, ServerSession, Session, Sight, Token, Unit, Written
-from .index import Index
+from .index import Index, known, on
 
 
 def detect(record: Record) -> Iterator[Finding]:
@@ -77,17 +77,19 @@ def _dirty_reads(index: Index, written: dict[str, Written]) -> Iterator[Finding]
 
 def _dirty_read(index: Index, seen: Seen, row: Written) -> Finding:
     fate = "rolled back" if row.fate is Fate.ROLLED_BACK else "never committed"
-    same = "the same session" if row.session == seen.session else f"{row.session}"
+    where = on(row.session)
+    if where and row.session == seen.session:
+        where = " on the same one"
     return Finding(
         Detector.TRANSACTION_BLEED,
-        f"{index.name(seen.token)} saw the row {row.row!r} on {seen.session}, which "
-        f"{index.name(row.token)} wrote on {same} and has {fate}.",
+        f"{index.name(seen.token)} saw the row {row.row!r}{on(seen.session)}, which "
+        f"{index.name(row.token)} wrote{where} and has {fate}.",
         index.scenario_of(seen.token, row.token),
         index.record.seed,
         seen.at,
         culprit=index.party(row.token, place=row.place, at=row.at),
         victim=index.party(seen.token, statement=seen.statement, place=seen.place, at=seen.at),
-        session=seen.session,
+        session=known(seen.session),
     )
 
 
@@ -108,14 +110,14 @@ def _wrong_fate(index: Index, row: Written, own: str, found: str) -> Finding:
     by = f" by {index.name(other.token)}, which used the session meanwhile" if other else ""
     return Finding(
         Detector.TRANSACTION_BLEED,
-        f"The row {row.row!r}, which {index.name(row.token)} wrote on {row.session} and {own}, "
+        f"The row {row.row!r}, which {index.name(row.token)} wrote{on(row.session)} and {own}, "
         f"{found}{by}.",
         index.scenario_of(row.token),
         index.record.seed,
         row.at,
         culprit=None if other is None else index.of_unit(other),
         victim=index.party(row.token, place=row.place, at=row.at),
-        session=row.session,
+        session=known(row.session),
     )
 
 
