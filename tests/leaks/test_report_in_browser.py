@@ -137,7 +137,7 @@ def test_a_click_on_a_colliding_bar_shows_both_stories(
         assert bar.statement.replace("\u2028", "\n") in told.replace("\u2028", "\n")
         assert bar.place in told
     assert page.count(".lane .bar.chosen") == 2
-    assert "Both had it for" in page.text(".inspector .sub")
+    assert "The bars overlap for" in page.text(".inspector .sub")
 
 
 def test_a_click_on_a_bar_that_nothing_was_found_in_shows_one_story(

@@ -293,7 +293,7 @@ function makeLanes(node, openFinding) {
         ? `session ${bar.lane.spid} had two contexts at a time`
         : `session ${bar.lane.spid}, process ${bar.lane.process}`,
       sub: other
-        ? `Both had it for ${duration(overlap)}${others.length > 1 ? `; ${plural(others.length - 1, "other bar")} overlapped it too` : ""}. Times from the picture's beginning, ${duration(begin)} into the run.`
+        ? `The bars overlap for ${duration(overlap)}${others.length > 1 ? `; ${plural(others.length - 1, "other bar")} overlapped it too` : ""}. Times from the picture's beginning, ${duration(begin)} into the run.`
         : `Times from the picture's beginning, ${duration(begin)} into the run.`,
       sides: pair.map((each, n) => sideOf(scenario, { bar: each, accused: n === 1, role: other ? ["Had it first", "Came in between"][n] : "The context" })),
       zero: begin,
