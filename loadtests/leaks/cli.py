@@ -42,6 +42,8 @@ from .subject.config import SubjectConfig, configure
 
 CLEAN, FOUND, FAILED = 0, 1, 2
 ALL = "all"
+CONTROL_CONTEXT, CONTROL_REST = 15.0, 4.0
+"""Seconds that a context of a control has, and a wave to come to rest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,12 +105,15 @@ def _options(given: argparse.Namespace, seed: int) -> RunOptions:
             names=tuple(control.scenarios),
             contexts=control.contexts,
             concurrency=control.concurrency,
+            # What is broken stays so: there is little to wait for.
+            context_patience=CONTROL_CONTEXT,
+            rest_patience=CONTROL_REST,
         )
     asked = {
         name: value
         for name in (
             "engine", "conn_max_age", "contexts", "concurrency", "over", "processes", "loops",
-            "wave", "context_patience",
+            "wave", "context_patience", "rest_patience",
         )
         if (value := getattr(given, name)) is not None
     }  # fmt: skip
@@ -217,7 +222,7 @@ def _list() -> None:
         print(f"{heading}:")
         width = max(map(len, titles), default=0)
         for name, title in titles.items():
-            print(f"  {name:{width}}  {title}")
+            print(f"  {name:{width}}  {title.replace('``', '')}")
 
 
 _NO_AGE = -1
@@ -264,6 +269,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--context-patience", type=float, metavar="SECONDS",
         help=f"that a context may take ({default.context_patience:g})",
+    )  # fmt: skip
+    add(
+        "--rest-patience", type=float, metavar="SECONDS",
+        help=f"that contexts have to end before leases count as kept ({default.rest_patience:g})",
     )  # fmt: skip
     add("--seed", type=int, help="decides every choice; default: a fresh one, which is printed")
     add("--control", metavar="NAME", help="break the backend on purpose: a name, or 'all'")

@@ -15,6 +15,9 @@ WAVES = 8
 SMALLEST_WAVE = 64
 
 
+_TIMES = ("context_patience", "rest_patience")
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """The command line's, with its defaults."""
@@ -37,6 +40,8 @@ class RunOptions:
     control: str = ""
     context_patience: float = 60.0
     """Seconds that a context may take."""
+    rest_patience: float = 15.0
+    """Seconds that a wave has to come to rest."""
 
     def wave_of(self, contexts: int) -> int:
         """How many of a scenario's contexts a wave has."""
@@ -51,9 +56,9 @@ class RunOptions:
         words = ["python", "-m", "loadtests", "leaks", *self.names]
         default = RunOptions()
         for name in ("engine", "conn_max_age", "contexts", "concurrency", "over", "processes",
-                     "loops", "wave", "control", "context_patience"):  # fmt: skip
+                     "loops", "wave", "control", "context_patience", "rest_patience"):  # fmt: skip
             value = getattr(self, name)
             if value != getattr(default, name):
-                shown = "none" if value is None else f"{value}"
+                shown = "none" if value is None else f"{value:g}" if name in _TIMES else f"{value}"
                 words += [f"--{name.replace('_', '-')}", shown]
         return [*words, "--seed", str(self.seed)]

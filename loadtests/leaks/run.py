@@ -42,10 +42,9 @@ from .watcher import Watcher
 
 KEPT = 20
 """Findings of a detector and scenario that are kept in full; further ones are counted."""
-REST_PATIENCE = 15.0
-"""Seconds that the contexts of a wave have to end."""
 STUCK_PATIENCE = 2.0
-"""As much once something has not come to rest, which will not do so later either."""
+"""Seconds that a wave has to come to rest once an earlier one has not: what keeps it will not go
+away."""
 SERVER_PATIENCE = 5.0
 """Seconds in which the server has noticed which sessions are over."""
 STEP = 0.05
@@ -237,7 +236,7 @@ class _Run:
         self._progress = progress
         self._samples: list[Sample] = []
         self._next_token: Token = 1
-        self._patience = REST_PATIENCE
+        self._patience = options.rest_patience
         self._known_already = KnownAlready()
 
     async def run(self, chosen: Sequence[Scenario]) -> None:
@@ -359,7 +358,7 @@ class _Run:
         place = self._place
         record = await place.site.collect(self._patience)
         if record.held or any(story.ended_at is None for story in record.stories):
-            self._patience = STUCK_PATIENCE
+            self._patience = min(STUCK_PATIENCE, self._patience)
         record.scenario = scenario.name
         record.seed = self._options.seed
         record.program = place.config.program
