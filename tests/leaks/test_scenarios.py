@@ -37,7 +37,7 @@ ASKED_FOR = {
     "ATOMIC_REQUESTS": ("atomic_requests", "atomic_requests_async"),
     "thread_sensitive=False": ("thread_insensitive",),
     "plain threads": ("plain_threads",),
-    "raw cursors left open": ("open_cursors",),
+    "raw cursors left open": ("open_cursors", "queries_in_a_loop"),
     "temporary tables": ("temporary_tables",),
     "SET": ("set_options", "isolation_level", "context_info", "identity_insert"),
     "USE": ("use_database",),

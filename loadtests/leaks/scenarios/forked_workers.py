@@ -11,7 +11,9 @@ import json
 import os
 import signal
 import warnings
+from contextlib import suppress
 
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from mssql_async.contrib.leaks.record import Fate, Kind, Record, from_plain, to_plain
@@ -37,10 +39,14 @@ class ForkedWorkers(Scenario):
     def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
         story.probe()
         worker = Worker(story)
-        with story.transaction():
-            story.probe()
+        with story.cursor_unit() as cursor:
+            # Its session is this request's until the second row is read.
+            cursor.execute("SELECT 1 UNION ALL SELECT 2")
+            cursor.fetchone()
             worker.begin()
             done = worker.end()
+            cursor.fetchall()
+        with story.transaction():
             story.write()
             story.probe()
         story.look()
@@ -63,7 +69,8 @@ class Worker:
             try:
                 signal.alarm(PATIENCE)
                 os.read(begun, 1)
-                work(story)
+                with suppress(Error):
+                    work(story)
                 seen = json.dumps(to_plain(RECORDER.drain()))
                 with os.fdopen(end, "w") as out:
                     out.write(seen)
