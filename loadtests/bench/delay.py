@@ -73,6 +73,7 @@ class _End(asyncio.Protocol):
         self._line = line
         self._transport: asyncio.Transport | None = None
         self._other: _End | None = None
+        self._has_heard_all = self._has_said_all = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -87,9 +88,10 @@ class _End(asyncio.Protocol):
         self._line.send(lambda: other.write(data))
 
     def eof_received(self) -> bool:
+        self._has_heard_all = True
         if self._other is not None:
             self._line.send(self._other.write_eof)
-        return True  # the other direction stays open
+        return not self._has_said_all  # the other direction stays open
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -101,7 +103,10 @@ class _End(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> None:
-        if self._transport is not None and self._transport.can_write_eof():
+        self._has_said_all = True
+        if self._has_heard_all:
+            self.close()
+        elif self._transport is not None:
             self._transport.write_eof()
 
     def close(self) -> None:
@@ -148,7 +153,7 @@ async def open_relay(host: str, port: int, delay: float) -> asyncio.Server:
     )
 
 
-class _PunctualSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _PunctualSelector(selectors.DefaultSelector):
     """epoll waits for whole milliseconds, rounded up, which would double a delay of one.
     ``select`` waits for microseconds, for epoll's own descriptor too."""
 

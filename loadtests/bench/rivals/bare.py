@@ -42,7 +42,8 @@ class _Session:
         return cursor.execute(sql, *parameters)
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
-        return self.execute(sql, *parameters).fetchall()
+        found: list[Any] = self.execute(sql, *parameters).fetchall()
+        return found
 
 
 def _session() -> _Session:
