@@ -170,11 +170,6 @@ class LeasedConnection:
         return self._dirty
 
     @property
-    def holds_to_the_end(self) -> bool:
-        """Whether what it acquires stays with its context in any case."""
-        return self._scope is LeaseScope.CONTEXT
-
-    @property
     def pinned(self) -> bool:
         """Whether the session must stay with this context."""
         hold = self._hold

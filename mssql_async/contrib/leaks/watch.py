@@ -9,6 +9,7 @@ pool are nobody's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import itertools
@@ -48,6 +49,9 @@ CHECKED = frozenset(
 
 #: Seconds between two looks at what may be about to go.
 _PAUSE = 0.01
+
+#: Seconds that a task gets to end once it is cancelled.
+_PATIENCE = 5.0
 
 _numbers = itertools.count(1)
 _STANDARD = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
@@ -115,6 +119,10 @@ class Watch:
         self.check = check
         self._wrappers = wrappers
         self._may_not_look = may_not_look
+        self._tasks: list[asyncio.Task[Any]] = []
+        """That hold a lease and were pending when the test's function returned."""
+        self._told: set[tuple[int, float]] = set()
+        """Leases of theirs."""
         self._story = Story(
             next(_numbers), name, Kind.TEST, time.time(), os.getpid(),
             task=threading.current_thread().name,
@@ -169,6 +177,8 @@ class Watch:
             task = _pending_task(lease)
             if task is not None:
                 found.append(self._of_lease(lease, task))
+                self._tasks.append(task)
+                self._told.add(lease.key)
         return self._chosen(found)
 
     def held(self, *, ended: bool = True) -> list[Finding]:
@@ -185,8 +195,10 @@ class Watch:
         return findings if ended else [_not_ended(finding) for finding in findings]
 
     def give_back(self) -> None:
-        """End what the test has left open in this thread, so that the next one does not come
-        upon it: a leak fails one test."""
+        """End what the test has left open in this thread and in its tasks, so that the next one
+        does not come upon it, nor those who empty the tables wait for it: a leak fails one test."""
+        _end(self._tasks)
+        self._tasks.clear()
         here = threading.get_ident()
         held = {id(lease.wrapper) for lease in self._new_leases()}
         for wrapper in self._wrappers.all():
@@ -229,9 +241,14 @@ class Watch:
     # --- leases and transactions -------------------------------------------------------------
 
     def _held(self) -> list[Finding]:
-        found = [self._of_lease(lease) for lease in self._new_leases() if not _is_idle(lease)]
+        leases = [
+            lease
+            for lease in self._new_leases()
+            if lease.key not in self._told and not _is_idle(lease)
+        ]
+        found = [self._of_lease(lease) for lease in leases]
         found += self._dirtied_surroundings()
-        told = {id(lease.wrapper) for lease in self._new_leases() if lease.wrapper is not None}
+        told = {id(lease.wrapper) for lease in leases if lease.wrapper is not None}
         found += [
             finding
             for wrapper in self._wrappers.all()
@@ -470,12 +487,12 @@ def _in_atomic(wrapper: Any) -> bool:
 
 
 def _is_idle(lease: _Lease) -> bool:
-    """Whether it is held because contexts of this database do so to their end
-    (``OPTIONS["pool"]["lease"]``), and its thread has not ended."""
+    """Whether nothing keeps it from being given back, and its thread has not ended: it goes with
+    the next statement, or contexts of this database hold theirs to the end on purpose
+    (``OPTIONS["pool"]["lease"]``)."""
     owner = lease.owner
     return (
         owner is not None
-        and owner.holds_to_the_end
         and not (owner.in_transaction or owner.is_dirty or owner.has_unread_rows)
         and not _in_atomic(lease.wrapper)
         and lease.thread is not None
@@ -516,6 +533,15 @@ def _at(task: Any) -> str:
             found = f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}"
         coroutine = getattr(coroutine, "cr_await", None)
     return found
+
+
+def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel them, and let their event loops see to that, where those stand still."""
+    for task in tasks:
+        loop = task.get_loop()
+        if not (task.done() or loop.is_running() or loop.is_closed()):
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task], timeout=_PATIENCE))
 
 
 def _since(lease: _Lease) -> float:
