@@ -12,14 +12,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from .devserver import server_process
 from .machine import Machine
 from .observer import observing
 from .requests_sites import Candidate, Database, place_for
-from .scale_measures import Limits, Plan, Scale, scale
+from .scale_measures import SPARE_FILES, Limits, Plan, Scale, scale
 from .waiting import OURS, STOCK, STOCK_PERSISTENT
 
 MODULE = "loadtests.bench.scale"
@@ -50,6 +50,9 @@ def run(
     """Every candidate at every size; ``tell`` hears each figure when it is there."""
     elsewhere = Database.of_the_environment()
     result = Result(Machine.this(command, DISTRIBUTIONS), plan, embedded=elsewhere is None)
+    if elsewhere is None and plan.limits.files:
+        plan = replace(plan, limits=replace(plan.limits, sessions=_sessions(plan.limits.files)))
+        result.plan = plan
     with ExitStack() as stack:
         database = elsewhere or Database("127.0.0.1", str(stack.enter_context(server_process())))
         place = stack.enter_context(place_for(database))
@@ -59,6 +62,11 @@ def run(
             tell(each)
             result.scale.append(each)
     return result
+
+
+def _sessions(files: int) -> int:
+    """For how many the embedded server has files: a socket and up to three of SQLite's each."""
+    return max((files - SPARE_FILES) // 4 // 100 * 100, 1)
 
 
 def most_files() -> int:

@@ -33,7 +33,9 @@ class Limits:
     memory: int = 8 * KIB**3
     """Bytes that its process may have resident."""
     files: int = 0
-    """Files that a process of the system's may have open; 0: nobody says."""
+    """Files that one process may have open; 0: nobody says."""
+    sessions: int = 0
+    """Sessions for which the server has room; 0: for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Scale:
     failed: int
     """Streams that ended or never began, and requests that failed."""
     stopped: str = ""
-    """Why no more were opened; then there are no latencies."""
+    """Why no more were opened; where contexts failed, there are no latencies."""
 
 
 class Held:
@@ -167,8 +169,7 @@ def scale(
 ) -> Iterator[Scale]:
     """One candidate after the other, with more and more contexts; each as it is measured."""
     for candidate in candidates:
-        connections = 0 if candidate.engine == "mssql_async" else 1
-        in_sockets = [n for n in plan.contexts if _fits(n, connections, plan.limits)]
+        in_sockets = [n for n in plan.contexts if _fits(n, candidate, plan.limits)]
         beyond = [n for n in plan.contexts if n not in in_sockets]
         stopped = False
         if in_sockets:
@@ -180,9 +181,22 @@ def scale(
             yield from _held(in_memory(place, candidate), candidate, beyond, observer, plan)
 
 
-def _fits(contexts: int, connections_each: int, limits: Limits) -> bool:
-    """Whether a process may have that many sockets."""
-    return not limits.files or contexts * (1 + connections_each) + SPARE_FILES <= limits.files
+def _keeps_sessions(candidate: Candidate) -> bool:
+    """Whether each of its contexts keeps a session of its own, with a socket."""
+    return candidate.engine != "mssql_async"
+
+
+def _room(contexts: int, candidate: Candidate, limits: Limits) -> int:
+    """How many of so many contexts the server has sessions for."""
+    if limits.sessions and _keeps_sessions(candidate):
+        return min(contexts, limits.sessions)
+    return contexts
+
+
+def _fits(contexts: int, candidate: Candidate, limits: Limits) -> bool:
+    """Whether its process may have as many sockets as that takes."""
+    sockets = _room(contexts, candidate, limits) * (2 if _keeps_sessions(candidate) else 1)
+    return not limits.files or sockets + SPARE_FILES <= limits.files
 
 
 def _held(
@@ -196,8 +210,11 @@ def _held(
         held.requests(plan.requests)  # warms up
         before = Process.seen(held.process_id)
         for size in sizes:
-            reason = _open_to(size, held, plan)
-            answers = None if reason else held.requests(plan.requests)
+            room = _room(size, candidate, plan.limits)
+            reason = _open_to(room, held, plan)
+            if room < size and not reason:
+                reason = f"the server has files for {room:,} sessions"
+            answers = None if held.opened.failed else held.requests(plan.requests)
             yield _scale(candidate, size, held, before, observer, answers, reason)
             if reason:
                 return
