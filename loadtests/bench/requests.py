@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -68,11 +70,13 @@ class Sizes:
     delays: tuple[float, ...] = (0.0, 1.0, 5.0)
     """Milliseconds added each way between the sites and their database."""
     rounds: int = 3
-    seconds: float = 0.5
+    seconds: float = 0.4
     """Of a turn under load, after its warm-up; 0: there is no load."""
     loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
     """Which kinds of request."""
     warm_up: float = 0.1
+    limit: float = 12.0
+    """Minutes after which nothing more is begun."""
 
     def rows(self) -> Iterator[tuple[float, Work]]:
         """Every delay with what is measured at it. What asks no database is measured once."""
@@ -120,6 +124,7 @@ def run(
 ) -> Result:
     """Everything, one after the other. On a server that ``MSSQL_HOST`` names nothing is
     counted: the counters are the embedded server's."""
+    until = time.monotonic() + sizes.limit * 60
     elsewhere = Database.of_the_environment()
     result = Result(
         Machine.this(command, [*DISTRIBUTIONS, *filter(_is_installed, RIVALS)]),
@@ -140,7 +145,11 @@ def run(
         if sizes.seconds:
             with ExitStack() as stack:
                 database = elsewhere or stack.enter_context(_embedded())
-                result.throughput = under_load(able, sizes, load, database, middleware=middleware)
+                result.throughput = under_load(
+                    able, sizes, load, database, until=until, middleware=middleware
+                )
+            if left := _left(sizes, result.throughput):
+                result.left_out.append(f"after {sizes.limit:g} minutes: {', '.join(left)}")
     return result
 
 
@@ -160,23 +169,38 @@ def under_load(
     load: Load,
     database: Database,
     *,
+    until: float = math.inf,
     middleware: bool = False,
 ) -> list[Throughput]:
-    """The sites start anew for every delay."""
+    """The sites start anew for every delay. Nothing is begun after ``until``, in seconds of the
+    monotonic clock."""
     turns = Turns(sizes.rounds, sizes.seconds, sizes.warm_up)
-    found = []
+    found: list[Throughput] = []
     for delay in sizes.delays:
         works = [work for at, work in sizes.rows() if at == delay]
-        if not works:
+        if not works or time.monotonic() > until:
             continue
         with (
             _delayed(database, delay) as seen_by_sites,
             all_served(candidates, seen_by_sites, middleware) as sites,
         ):
-            for row in throughput(sites, works, sizes.clients, load, turns, delay_ms=delay):
-                found.append(row)
-                print(_progress(row), file=sys.stderr)
+            for rows in throughput(sites, works, sizes.clients, load, turns, delay_ms=delay):
+                found += rows
+                print(*map(_progress, rows), sep="\n", file=sys.stderr)
+                if time.monotonic() > until:
+                    break
     return found
+
+
+def _left(sizes: Sizes, measured: Sequence[Throughput]) -> list[str]:
+    """What there was no time for."""
+    done = {(row.delay_ms, row.work, row.clients) for row in measured}
+    return [
+        f"{work.name} at {clients} clients and {delay:g} ms"
+        for delay, work in sizes.rows()
+        for clients in sizes.clients
+        if (delay, work.name, clients) not in done
+    ]
 
 
 @contextmanager
@@ -323,6 +347,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="of a turn; 0: count only")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--limit", type=float, help="minutes after which nothing more is begun")
     parser.add_argument("--counted", type=int, help="requests of each kind; 0: load only")
     parser.add_argument("--middleware", action="store_true", help="with Django's default stack")
     return parser.parse_args(arguments)
@@ -343,6 +368,7 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
         seconds=given("seconds"),
         warm_up=default.warm_up,
         loaded=tuple(options.loaded),
+        limit=given("limit"),
     )
 
 
@@ -364,7 +390,11 @@ def main(arguments: list[str]) -> int:
     command = " ".join(["python -m", MODULE, *arguments])
     sizes = sizes_of(options)
     minutes = sizes.estimate(candidates) / 60
-    print(f"{len(candidates)} candidates: about {minutes:.1f} minutes", file=sys.stderr)
+    print(
+        f"{len(candidates)} candidates: about {minutes:.1f} minutes on a machine with nothing "
+        f"else to do; nothing is begun after {sizes.limit:g}",
+        file=sys.stderr,
+    )
     result = run(candidates, sizes, command, middleware=options.middleware)
     print(report(result))
     if options.json:

@@ -22,7 +22,7 @@ from .peers import ROOT
 from .project import ROWS
 
 MILLISECONDS = 1000
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds after which clients that still wait for an answer are given up."""
 
 

@@ -166,10 +166,10 @@ def throughput(
     turns: Turns,
     *,
     delay_ms: float = 0.0,
-) -> Iterator[Throughput]:
+) -> Iterator[list[Throughput]]:
     """Every kind of request at every number of clients, in rounds in which sites take turns.
 
-    ``delay_ms`` is what the sites were placed with.
+    ``delay_ms`` is what the sites were placed with. What is compared comes together.
 
     :raises RequestsFailed: a site cannot serve such a request at all.
     """
@@ -190,8 +190,9 @@ def throughput(
                     )
                     seen[site.candidate.name].turns.append(_turn(site, load, order))
             stock = seen[STOCK.name].turns if STOCK.name in seen else []
-            for name, own in seen.items():
-                yield _throughput(name, work, number, delay_ms, own, stock)
+            yield [
+                _throughput(name, work, number, delay_ms, own, stock) for name, own in seen.items()
+            ]
 
 
 @dataclass(slots=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -14,11 +17,24 @@ import pytest
 
 from loadtests.bench import requests
 from loadtests.bench.requests_load import Load, Order, carry_out, load_process, percentile
-from loadtests.bench.requests_measures import LOADED, RequestsFailed, Work, count, throughput
+from loadtests.bench.requests_measures import (
+    ASYNC,
+    LOADED,
+    SYNC,
+    WORKS,
+    RequestsFailed,
+    Turns,
+    Work,
+    count,
+    throughput,
+)
 from loadtests.bench.requests_sites import (
     CANDIDATES,
+    OF_RIVALS,
     OURS,
+    OURS_WITH_DJANGOS_ENTRY,
     STOCK,
+    STOCK_PERSISTENT,
     Candidate,
     Database,
     Site,
@@ -26,21 +42,24 @@ from loadtests.bench.requests_sites import (
 )
 from mssql_async.devserver import DevServer
 
-OURS_WITH_DJANGOS_ENTRY = next(each for each in CANDIDATES if each.key == "ours-django-entry")
-TINY = requests.Sizes(counted=2, clients=(2,), rounds=1, seconds=0.05, warm_up=0.0)
+RIVALS = [each for each in CANDIDATES if each.engine != OURS.engine and each.needs]
+BARE = next(each for each in CANDIDATES if each.key == "bare")
+TINY = requests.Sizes(counted=2, clients=(2,), delays=(0.0,), rounds=1, seconds=0.05, warm_up=0.0)
 
-#: Messages of one request of this project, from the round-trip budget of its design.
+#: Messages of one request of this project, from the round-trip budget of its design, whether
+#: its view is asynchronous or not.
 FLOOR = {
-    "no query": 0,
-    "1 query": 1,
-    "3 queries": 3,
-    "acreate()": 1,
-    "atomic: read, write": 4,
-    "the same, write in a savepoint": 5,
+    "no-query": 0,
+    "one-query": 1,
+    "three-queries": 3,
+    "create": 1,
+    "atomic": 4,
+    "savepoint": 5,
     # Django 5.2 begins a transaction for it.
-    "abulk_create() of 100": 1 if django.VERSION >= (6, 1) else 3,
-    "prefetch_related()": 2,
+    "bulk": 1 if django.VERSION >= (6, 1) else 3,
+    "prefetch": 2,
 }
+EVERYWHERE = {work.name: FLOOR[work.key.removesuffix("-sync")] for work in WORKS}
 
 
 @pytest.fixture(scope="module")
@@ -62,19 +81,78 @@ def test_requests_of_this_project_cost_no_round_trip_too_many(
     candidate: Candidate, load: Load
 ) -> None:
     counts = requests.counted([candidate], TINY, load)
-    assert {each.work: each.messages for each in counts} == FLOOR
+    assert {each.work: each.messages for each in counts} == EVERYWHERE
     assert {each.logins for each in counts} == {0}
 
 
-def test_a_site_that_logs_in_for_every_request_is_seen(load: Load) -> None:
-    counts = {each.work: each for each in requests.counted([STOCK], TINY, load)}
-    assert counts["no query"].messages == 0
-    assert counts["1 query"].logins == 1
-    assert counts["1 query"].messages > FLOOR["1 query"] + 2  # a login alone is two
+@pytest.mark.parametrize("stock", [STOCK, STOCK_PERSISTENT], ids=lambda each: each.key)
+def test_a_site_that_logs_in_for_every_request_is_seen(stock: Candidate, load: Load) -> None:
+    counts = {each.work: each for each in requests.counted([stock], TINY, load)}
+    assert list(counts) == list(EVERYWHERE)
+    for work, floor in EVERYWHERE.items():
+        if floor:
+            assert counts[work].logins == 1
+            assert counts[work].messages > floor + 2  # a login alone is two
+        else:
+            assert (counts[work].logins, counts[work].messages) == (0, 0)
+
+
+def test_every_kind_of_request_is_served_by_both_kinds_of_views() -> None:
+    assert [work.key for work in ASYNC] == list(FLOOR)
+    assert [work.key for work in SYNC] == [f"{work.key}-sync" for work in ASYNC]
+    assert all(work.path.startswith("/sync/") for work in SYNC)
+
+
+def test_the_limit_sends_what_the_work_needs_and_no_more(load: Load) -> None:
+    counts = requests.counted([BARE], TINY, load)
+    assert {each.work: each.messages for each in counts} == {
+        work.name: FLOOR[work.key] for work in ASYNC if work.key in OF_RIVALS
+    }
+    assert {each.logins for each in counts} == {0}
+
+
+#: Messages and logins of their requests: what the table in docs/benchmarks.md says.
+OF_THE_RIVALS = {
+    "wsgi-16": {
+        "no-query": (0, 0),
+        "one-query": (2, 0),
+        "three-queries": (6, 0),
+        "create": (3, 0),
+        "atomic": (10, 0),
+        "savepoint": (12, 0),
+        "bulk": (3, 0) if django.VERSION >= (6, 1) else (8, 0),
+        "prefetch": (4, 0),
+    },
+    "sqlalchemy": {
+        "no-query": (0, 0),
+        "one-query": (2, 0),
+        "three-queries": (6, 0),
+        "atomic": (5, 0),
+    },
+    "fastmssql": {
+        "no-query": (0, 0),
+        "one-query": (1, 0),
+        "three-queries": (3, 0),
+        "atomic": (4, 0),
+    },
+    "fastmssql-documented": {"atomic": (7, 1)},
+}
+OF_THE_RIVALS["wsgi-64"] = OF_THE_RIVALS["wsgi-16"]
+
+
+@pytest.mark.parametrize("rival", RIVALS, ids=lambda each: each.key)
+def test_rivals_do_the_same_work(rival: Candidate, load: Load) -> None:
+    if missing := rival.missing():
+        pytest.skip(f"not installed here, but in .venv-bench: {', '.join(missing)}")
+    names = {work.name: work.key for work in ASYNC}
+    # More to warm up with, so that the threads of a WSGI server have their connections.
+    counts = requests.counted([rival], dataclasses.replace(TINY, counted=5), load)
+    found = {names[each.work]: (each.messages, each.logins) for each in counts}
+    assert found == OF_THE_RIVALS[rival.key]
 
 
 def test_a_site_that_answers_with_errors_is_not_measured(load: Load) -> None:
-    missing = Work("a path that nobody serves", "/nowhere")
+    missing = Work("nowhere", "a path that nobody serves", "/nowhere")
     with (
         DevServer() as server,
         requests.all_served([OURS], Database(server.host, str(server.port)), False) as sites,
@@ -82,7 +160,7 @@ def test_a_site_that_answers_with_errors_is_not_measured(load: Load) -> None:
         with pytest.raises(RequestsFailed, match="a path that nobody serves: 1 failed"):
             count(sites, [missing], server, load, 1)
         with pytest.raises(RequestsFailed):
-            throughput(sites, [missing], [1], load, rounds=1, seconds=0.0, warm_up=0.0)
+            list(throughput(sites, [missing], [1], load, Turns(1, 0.0, 0.0)))
 
 
 # --- under load ----------------------------------------------------------------------------
@@ -91,10 +169,12 @@ def test_a_site_that_answers_with_errors_is_not_measured(load: Load) -> None:
 @pytest.mark.usefixtures("on_the_embedded_server")
 def test_a_run_fills_every_table() -> None:
     result = requests.run([OURS, STOCK], TINY, "a test")
-    assert [(each.name, each.work, each.clients) for each in result.throughput] == [
-        (name, work.name, 2) for work in LOADED for name in (OURS.name, STOCK.name)
+    rows = result.throughput
+    assert [(row.candidate, row.work, row.clients, row.delay_ms) for row in rows] == [
+        (name, work.name, 2, 0) for work in LOADED for name in (OURS.name, STOCK.name)
     ]
-    assert [each.failed for each in result.throughput] == [0] * 10
+    assert [row.failed for row in rows] == [0] * 6
+    assert (len(result.counts), result.left_out) == (2 * len(WORKS), [])
     text = requests.report(result)
     assert "a test" in text
     assert "5 (0)" in text
@@ -107,8 +187,42 @@ def test_a_run_fills_every_table() -> None:
 def test_djangos_default_middleware_changes_no_count() -> None:
     sizes = dataclasses.replace(TINY, seconds=0.0)
     result = requests.run([OURS], sizes, "a test", middleware=True)
-    assert {each.work: each.messages for each in result.counts} == FLOOR
+    assert {each.work: each.messages for each in result.counts} == EVERYWHERE
     assert "Django's default middleware" in requests.report(result)
+
+
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_the_database_can_be_further_away() -> None:
+    sizes = dataclasses.replace(TINY, counted=0, delays=(0.0, 2.0), seconds=0.1)
+    result = requests.run([OURS], sizes, "a test")
+    assert [(row.work, row.delay_ms, row.failed) for row in result.throughput] == [
+        ("no query", 0, 0),
+        ("1 query", 0, 0),
+        ("atomic: read, write", 0, 0),
+        ("1 query", 2, 0),
+        ("atomic: read, write", 2, 0),
+    ]
+    assert "1 query, 2 clients, 2 ms further away each way" in requests.report(result)
+
+
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_a_run_that_takes_too_long_ends_and_says_what_is_missing() -> None:
+    sizes = dataclasses.replace(TINY, counted=0, clients=(1, 2), limit=0.0)
+    result = requests.run([OURS], sizes, "a test")
+    assert result.throughput == []
+    assert result.left_out == [
+        "after 0 minutes: no query at 1 clients and 0 ms, no query at 2 clients and 0 ms, "
+        "1 query at 1 clients and 0 ms, 1 query at 2 clients and 0 ms, "
+        "atomic: read, write at 1 clients and 0 ms, atomic: read, write at 2 clients and 0 ms"
+    ]
+
+
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_who_is_not_installed_is_left_out_with_a_word() -> None:
+    absent = Candidate("absent", "somebody absent", needs=("nobody_has_this",))
+    result = requests.run([OURS, absent], dataclasses.replace(TINY, seconds=0.0), "a test")
+    assert {each.candidate for each in result.counts} == {OURS.name}
+    assert "left out: somebody absent: not installed: nobody_has_this" in requests.report(result)
 
 
 # --- the load ------------------------------------------------------------------------------
@@ -205,12 +319,39 @@ def test_a_site_whose_process_is_gone_has_used_nothing_that_is_known() -> None:
     assert Site(OURS, port=1, process_id=-1).processor_seconds() is None
 
 
+def test_a_site_of_several_processes_has_used_what_all_of_them_have() -> None:
+    here = Site(OURS, port=1, process_id=os.getpid())
+    before = here.processor_seconds()
+    if before is None:
+        pytest.skip("nobody says here")
+    burn = "import time\nwhile time.process_time() < 0.3: pass\ninput()"
+    with subprocess.Popen([sys.executable, "-c", burn], stdin=subprocess.PIPE) as child:
+        while (here.processor_seconds() or 0.0) < before + 0.25:
+            assert child.poll() is None
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+
+
 def test_options_of_the_command_line_replace_single_sizes() -> None:
     options = requests.parse(
-        ["--quick", "--clients", "4", "8", "--counted", "0", "--loaded", "no-query"]
+        "--quick --clients 4 8 --delays 2 --counted 0 --limit 3 --loaded no-query".split()
     )
     sizes = requests.sizes_of(options)
     assert sizes == dataclasses.replace(
-        requests.QUICK, clients=(4, 8), counted=0, loaded=("no-query",)
+        requests.QUICK, clients=(4, 8), delays=(2,), counted=0, limit=3, loaded=("no-query",)
     )
     assert requests.sizes_of(requests.parse([])) == requests.Sizes()
+
+
+def test_alone_nothing_takes_part_that_would_have_to_be_installed() -> None:
+    everybody = requests.candidates_of(requests.parse([]))
+    alone = requests.candidates_of(requests.parse(["--alone"]))
+    assert [each.key for each in alone] == ["ours", "stock", "stock-persistent", "bare"]
+    assert {each.key for each in everybody} > {each.key for each in alone}
+
+
+def test_a_default_run_is_expected_to_end_within_its_limit() -> None:
+    everybody = requests.candidates_of(requests.parse([]))
+    sizes = requests.Sizes()
+    assert sizes.estimate(everybody) < sizes.limit * 60
+    assert sizes.estimate(everybody) > sizes.estimate([OURS])
