@@ -13,9 +13,9 @@ from mssql_async.contrib.leaks.findings import Detector
 from mssql_async.pool import NO_PROFILE, Pool, PooledConnection, Profile
 
 from . import Control
-from ._broken import every
+from ._broken import every, lock_each_call, read_in_transactions
 
-CONTROL = Control(Detector.SHARED_SESSION, ["atomic_requests"], contexts=120)
+CONTROL = Control(Detector.SHARED_SESSION, ["gather_in_a_view"], contexts=60)
 
 
 def install() -> None:
@@ -45,3 +45,5 @@ def install() -> None:
 
     Pool.acquire = acquire_what_is_lent  # type: ignore[method-assign]
     Pool.release = release_the_last_time  # type: ignore[method-assign]
+    lock_each_call()
+    read_in_transactions()
