@@ -1,7 +1,7 @@
 """``python -m loadtests leaks``: run scenarios, or the controls that prove what it would find.
 
 Exit status: 0 nothing was found (and every control was caught), 1 there are findings (or a control
-was missed), 2 it could not run.
+was missed), 2 it could not run, or most contexts of a scenario have failed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_html(outcome, given.html)
     if given.control == ALL:
         return FOUND if outcome.silent else CLEAN
-    return CLEAN if outcome.is_clean else FOUND
+    if not outcome.is_clean:
+        return FOUND
+    if vain := [each.name for each in outcome.scenarios if each.failed > each.contexts / 2]:
+        print(
+            f"loadtests leaks: most contexts of {', '.join(vain)} failed; that nothing was found "
+            "there proves nothing",
+            file=sys.stderr,
+        )
+        return FAILED
+    return CLEAN
 
 
 def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
@@ -250,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
         "the one that MSSQL_HOST, MSSQL_PORT, MSSQL_USER, MSSQL_PASSWORD, MSSQL_DATABASE and "
         "MSSQL_EXTRA_PARAMS name.",
         epilog="Exit status: 0 nothing found, 1 findings or a control that was missed, 2 it could "
-        "not run.",
+        "not run, or most contexts of a scenario failed.",
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="scenario", help="which ones; default: all")

@@ -62,9 +62,21 @@ class TestItsStatus:
     def test_is_0_with_errors_that_are_no_leaks(
         self, outcome: Outcome, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        outcome.scenarios[0].errors = {"answer 500: oh no": 2}
+        outcome.scenarios[0].errors = {"answer 500: oh no": 1}
         assert cli.main(["--quiet"]) == CLEAN
         assert "oh no" in capsys.readouterr().out
+
+    def test_is_2_where_most_contexts_failed(
+        self, outcome: Outcome, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outcome.scenarios[0].errors = {"answer 500: oh no": 2}
+        assert cli.main(["--quiet"]) == FAILED
+        assert "exceptions" in capsys.readouterr().err
+
+    def test_is_1_where_most_contexts_failed_and_something_is_found(self, outcome: Outcome) -> None:
+        outcome.scenarios[0].errors = {"answer 500: oh no": 2}
+        outcome.scenarios[0].findings = {Detector.GROWTH: 1}
+        assert cli.main(["--quiet"]) == FOUND
 
     def test_is_2_where_there_is_no_such_scenario(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
