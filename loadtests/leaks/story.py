@@ -127,7 +127,7 @@ class Story:
         if not self._has_ended.acquire(blocking=False):
             return
         for transaction in self._transactions:
-            transaction.over(Fate.OPEN, self._recorder)
+            transaction.leave(self._recorder)
         self._transactions.clear()
         told = self._told
         if not told.outcome:
@@ -382,12 +382,14 @@ class Story:
                 Note.objects.using(self.alias).create(token=self.token, row=row, fate=fate.value)
             known = fate
         finally:
+            transaction = open_transaction(self.token, self.alias)
+            if transaction is not None and not transaction.is_open:
+                known = Fate.OPEN  # what becomes of it, nobody will tell any more
             session = watches[-1].session if watches else UNKNOWN
             written = Written(
                 self.token, row, known, now(), session, self._recorder.process, place
             )  # fmt: skip
-            transaction = open_transaction(self.token, self.alias)
-            if transaction is None or known is not fate:
+            if transaction is None or not transaction.is_open or known is not fate:
                 self._recorder.written.append(written)
             else:
                 transaction.written.append(written)

@@ -25,6 +25,9 @@ class OpenTransaction:
     is_open: bool = True
     was_seen: bool = False
     """Whether the context has looked at its session in it."""
+    was_left: bool = False
+    """Whether the context has ended in it. One that was cancelled does not wait for its thread,
+    which may go on in it for a while."""
     _unit: Unit | None = None
 
     def saw(
@@ -48,12 +51,19 @@ class OpenTransaction:
 
     def over(self, fate: Fate, recorder: Recorder) -> None:
         """Only the first word counts. ``Fate.OPEN``: nobody knows."""
+        self.was_left = False
         if not self.is_open:
             return
         self.is_open = False
         if self._unit is not None:
             recorder.units.append(self._unit)
         recorder.written.extend(replace(each, fate=_fate(each.fate, fate)) for each in self.written)
+
+    def leave(self, recorder: Recorder) -> None:
+        """The context ends, and nobody has told what becomes of it."""
+        if self.is_open:
+            self.over(Fate.OPEN, recorder)
+            self.was_left = True
 
 
 def _fate(of_row: Fate, of_transaction: Fate) -> Fate:
@@ -77,9 +87,10 @@ def enter(transaction: OpenTransaction) -> None:
 
 
 def open_transaction(token: Token, alias: str) -> OpenTransaction | None:
-    """The context's own, innermost; not its parent's."""
+    """The context's own, innermost; not its parent's. It may be one that the context has left."""
     for transaction in reversed(_transactions.get()):
-        if transaction.token == token and transaction.alias == alias and transaction.is_open:
+        is_there = transaction.is_open or transaction.was_left
+        if is_there and transaction.token == token and transaction.alias == alias:
             return transaction
     return None
 

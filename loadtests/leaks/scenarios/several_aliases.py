@@ -36,15 +36,15 @@ class SeveralAliases(Scenario):
 
 
 def work(story: Story) -> None:
-    """The rows are written one inside the other, and only the inner one is kept."""
+    """One transaction within the other, and only the inner one is kept."""
     with story.child(Kind.TASK, "the other database", alias="other") as elsewhere:
         try:
             with elsewhere.transaction():
-                elsewhere.write(Fate.ROLLED_BACK)
-                with story.transaction():
-                    story.write()
-                    story.probe()
                 elsewhere.probe()
+                with story.transaction():
+                    story.probe()
+                    story.write()
+                elsewhere.write(Fate.ROLLED_BACK)
                 raise Refused
         except Refused:
             story.look()
