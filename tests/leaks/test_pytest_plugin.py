@@ -53,9 +53,6 @@ LEAKING = {
         "retained lease", ["unread rows", "in the thread", "in half_read"],
     ),
     "TestLeakingInAWiderLoop.test_task": ("retained lease", ["the pending task 'forgotten'"]),
-    "TestLeakingInAWiderLoop.test_task_that_keeps_tables_from_being_emptied": (
-        "retained lease", ["the pending task 'forgotten'"],
-    ),
     "TestLeakingCase.test_nested_transaction": (
         "transaction bleed", ["inside of its own transaction"],
     ),
@@ -83,7 +80,8 @@ def unchecked(
         tests = LEAKS.replace("pytestmark = pytest.mark.no_leaks\n", "")
         assert tests != LEAKS
     users_suites.write(folder, tests, conftest=CONFTEST + MEND)
-    return users_suites.run(folder, *off, "-W", "ignore")
+    # What those of the wider loop leave would keep the tables from being emptied, for ever.
+    return users_suites.run(folder, *off, "-W", "ignore", "-k", "not WiderLoop")
 
 
 class TestATestThatLeaks:
@@ -106,7 +104,8 @@ class TestATestThatLeaks:
 
     def test_passes_where_nobody_checks(self, unchecked: Run) -> None:
         """The control: it is the check that fails it."""
-        assert set(LEAKING) < set(unchecked.tests)
+        leaking = {name for name in LEAKING if "WiderLoop" not in name}
+        assert leaking < set(unchecked.tests), unchecked.output
         assert [name for name, result in unchecked.tests.items() if not result.passed] == []
         assert unchecked.status == 0, unchecked.output
 
@@ -527,3 +526,35 @@ def test_the_costs_can_be_measured() -> None:
         capture_output=True, text=True, check=True, timeout=120,
     ).stdout  # fmt: skip
     assert re.fullmatch(r"(.*: median [\d.]+ ms, 99 % within [\d.]+ ms a test\n){2}", out)
+
+
+class TestTheDocument:
+    """docs/pytest.md: its example is run with its own conftest.py, and comes to what it shows."""
+
+    def test_shows_what_comes(self, tmp_path: Path) -> None:
+        text = DOCUMENT.read_text()
+        example, conftest = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        [shown] = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+        users_suites.write(tmp_path, "", conftest=conftest)
+        (tmp_path / "test_of_user.py").unlink()
+        (tmp_path / "test_names.py").write_text(example)
+        run = users_suites.run(tmp_path)
+        assert _up_to_numbers(shown) in _up_to_numbers(run.output)
+        assert "2 passed, 1 error" in run.output
+
+    def test_of_the_options_is_an_ini_file_that_holds(self, tmp_path: Path) -> None:
+        [ini] = re.findall(r"```ini\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+        users_suites.write(tmp_path, UNMARKED)
+        own = users_suites.INI.replace("leaks_grace = 1.5\n", "")
+        without_comments = re.sub(r"\s*;.*", "", ini.partition("\n")[2])
+        (tmp_path / "pytest.ini").write_text(f"{own}{without_comments}")
+        run = users_suites.run(tmp_path)
+        assert {name for name, result in run.tests.items() if not result.passed} == {
+            "test_with_a_database"
+        }, run.output
+
+
+def _up_to_numbers(text: str) -> str:
+    """With numbers, the widths of lines of marks, and folders all the same."""
+    text = re.sub(r"\S*/(?=test_names\.py:)", "", text)
+    return re.sub(r"_{3,}", "___", re.sub(r"\d+(\.\d+)?", "N", text))
