@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextvars import copy_context
 
 import pytest
@@ -13,8 +12,8 @@ from mssql_async.contrib.leaks.record import Fate, Session, Written
 
 
 @pytest.fixture
-def recorder() -> Iterator[Recorder]:
-    yield Recorder()
+def recorder() -> Recorder:
+    return Recorder()
 
 
 def written(transaction: OpenTransaction) -> Written:
