@@ -56,7 +56,9 @@ RIVALS = ("starlette", "SQLAlchemy", "aioodbc", "fastmssql", "gunicorn")
 
 _START = 1.2
 """Seconds that a site takes to start, for the estimate."""
-_CHANGE = 0.25
+_PATIENCE = 4.0
+"""Seconds that a turn may take longer where answers take long."""
+_CHANGE = 0.4
 """Seconds that a turn takes beyond its time, for the estimate."""
 
 
@@ -78,21 +80,25 @@ class Sizes:
     limit: float = 12.0
     """Minutes after which nothing more is begun."""
 
-    def rows(self) -> Iterator[tuple[float, Work]]:
-        """Every delay with what is measured at it. What asks no database is measured once."""
-        for delay in self.delays:
-            for work in self.works():
-                if work.queries or delay == self.delays[0]:
-                    yield delay, work
+    def cells(self, *, embedded: bool = True) -> Iterator[tuple[float, Work, int]]:
+        """What is measured: delay, kind of request, clients.
 
-    def works(self) -> list[Work]:
-        return [work for work in WORKS if work.key in self.loaded]
+        What asks no database is measured once. In the embedded server one transaction at a time
+        may write: with a delay its lock would be all that more than one client measures.
+        """
+        for delay in self.delays:
+            for work in WORKS:
+                if work.key not in self.loaded:
+                    continue
+                if not work.queries and delay != self.delays[0]:
+                    continue
+                alone = embedded and delay and work.transacts
+                for clients in (min(self.clients),) if alone else self.clients:
+                    yield delay, work, clients
 
     def estimate(self, candidates: Sequence[Candidate]) -> float:
         """Seconds that a run takes, roughly."""
-        turns = sum(each.serves(work.key) for _, work in self.rows() for each in candidates) * len(
-            self.clients
-        )
+        turns = sum(each.serves(work.key) for _, work, _ in self.cells() for each in candidates)
         a_turn = self.rounds * (self.seconds + self.warm_up + _CHANGE) + _CHANGE
         starts = len(candidates) * (len(self.delays) * bool(self.seconds) + bool(self.counted))
         counts = len(candidates) * len(WORKS) * bool(self.counted) * 0.3
@@ -146,9 +152,15 @@ def run(
             with ExitStack() as stack:
                 database = elsewhere or stack.enter_context(_embedded())
                 result.throughput = under_load(
-                    able, sizes, load, database, until=until, middleware=middleware
+                    able,
+                    sizes,
+                    load,
+                    database,
+                    until=until,
+                    embedded=result.embedded,
+                    middleware=middleware,
                 )
-            if left := _left(sizes, result.throughput):
+            if left := _left(result):
                 result.left_out.append(f"after {sizes.limit:g} minutes: {', '.join(left)}")
     return result
 
@@ -170,21 +182,22 @@ def under_load(
     database: Database,
     *,
     until: float = math.inf,
+    embedded: bool = True,
     middleware: bool = False,
 ) -> list[Throughput]:
     """The sites start anew for every delay. Nothing is begun after ``until``, in seconds of the
     monotonic clock."""
-    turns = Turns(sizes.rounds, sizes.seconds, sizes.warm_up)
+    turns = Turns(sizes.rounds, sizes.seconds, sizes.warm_up, _PATIENCE)
     found: list[Throughput] = []
     for delay in sizes.delays:
-        works = [work for at, work in sizes.rows() if at == delay]
-        if not works or time.monotonic() > until:
+        cells = [each[1:] for each in sizes.cells(embedded=embedded) if each[0] == delay]
+        if not cells or time.monotonic() > until:
             continue
         with (
             _delayed(database, delay) as seen_by_sites,
             all_served(candidates, seen_by_sites, middleware) as sites,
         ):
-            for rows in throughput(sites, works, sizes.clients, load, turns, delay_ms=delay):
+            for rows in throughput(sites, cells, load, turns, delay_ms=delay):
                 found += rows
                 print(*map(_progress, rows), sep="\n", file=sys.stderr)
                 if time.monotonic() > until:
@@ -192,13 +205,12 @@ def under_load(
     return found
 
 
-def _left(sizes: Sizes, measured: Sequence[Throughput]) -> list[str]:
+def _left(result: Result) -> list[str]:
     """What there was no time for."""
-    done = {(row.delay_ms, row.work, row.clients) for row in measured}
+    done = {(row.delay_ms, row.work, row.clients) for row in result.throughput}
     return [
         f"{work.name} at {clients} clients and {delay:g} ms"
-        for delay, work in sizes.rows()
-        for clients in sizes.clients
+        for delay, work, clients in result.sizes.cells(embedded=result.embedded)
         if (delay, work.name, clients) not in done
     ]
 

@@ -29,7 +29,11 @@ PATIENCE = 20.0
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to send: ``clients`` at a time, for ``seconds`` after ``warm_up`` seconds; or, with
-    ``requests``, so many in all. ``{pk}`` in the path runs through the rows."""
+    ``requests``, so many in all. ``{pk}`` in the path runs through the rows.
+
+    Where answers take long, a turn goes on until ``at_least`` have come after the warm-up, or
+    for ``patience`` seconds more.
+    """
 
     port: int
     path: str
@@ -37,6 +41,8 @@ class Order:
     seconds: float = 0.0
     warm_up: float = 0.0
     requests: int | None = None
+    at_least: int = 0
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class _Clients:
         start = time.perf_counter()
         self._counts_from = start + order.warm_up
         self._until = self._counts_from + order.seconds
+        self._stopped: float | None = None
         self._numbers = itertools.count()
         self._left = order.requests
         self._started = start
@@ -78,10 +85,18 @@ class _Clients:
             if not self._left:
                 return None
             self._left -= 1
-        elif time.perf_counter() >= self._until:
+        elif self._is_over(time.perf_counter()):
             return None
         path = self.order.path.replace("{pk}", str(next(self._numbers) % ROWS + 1))
         return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+
+    def _is_over(self, now: float) -> bool:
+        if self._stopped is None and (
+            now >= self._until + self.order.patience
+            or (now >= self._until and self.served >= self.order.at_least)
+        ):
+            self._stopped = now
+        return self._stopped is not None
 
     def answered(self, sent_at: float, well: bool) -> None:
         now = time.perf_counter()
@@ -91,17 +106,21 @@ class _Clients:
         self.received += 1
         if sent_at >= self._counts_from:
             self.latencies.append((now - sent_at) * MILLISECONDS)
-        if self._left is not None or self._counts_from <= now <= self._until:
+        if self._left is not None or (now >= self._counts_from and self._stopped is None):
             self.served += 1
 
     def answers(self) -> Answers:
-        took = time.perf_counter() - self._started
+        ended = time.perf_counter()
+        if self._left is not None:
+            took = ended - self._started
+        else:
+            took = (self._stopped or ended) - self._counts_from
         ordered = sorted(self.latencies)
         return Answers(
             self.served,
             self.received,
             self.failed,
-            took if self._left is not None else self.order.seconds,
+            took,
             percentile(ordered, 0.5),
             percentile(ordered, 0.99),
         )
@@ -172,7 +191,9 @@ async def carry_out(order: Order) -> Answers:
         over: asyncio.Future[None] = loop.create_future()
         ends.append(over)
         await loop.create_connection(client(over), "127.0.0.1", order.port)
-    _, waiting = await asyncio.wait(ends, timeout=order.warm_up + order.seconds + PATIENCE)
+    _, waiting = await asyncio.wait(
+        ends, timeout=order.warm_up + order.seconds + order.patience + PATIENCE
+    )
     clients.failed += len(waiting)
     return clients.answers()
 

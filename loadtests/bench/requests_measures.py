@@ -32,10 +32,16 @@ class Work:
     path: str
     queries: bool = True
     """Whether the database has anything to do with it."""
+    transacts: bool = False
+    """Whether it keeps others from writing while its statements are on their way."""
 
     def in_a_synchronous_view(self) -> Work:
         return Work(
-            f"{self.key}-sync", f"{self.name}, sync view", f"/sync{self.path}", self.queries
+            f"{self.key}-sync",
+            f"{self.name}, sync view",
+            f"/sync{self.path}",
+            self.queries,
+            self.transacts,
         )
 
 
@@ -43,8 +49,8 @@ NO_QUERY = Work("no-query", "no query", "/no-query", queries=False)
 ONE_QUERY = Work("one-query", "1 query", "/one-query/{pk}")
 THREE_QUERIES = Work("three-queries", "3 queries", "/three-queries/{pk}")
 CREATE = Work("create", "create()", "/create")
-ATOMIC = Work("atomic", "atomic: read, write", "/atomic/{pk}")
-SAVEPOINT = Work("savepoint", "the same, write in a savepoint", "/savepoint/{pk}")
+ATOMIC = Work("atomic", "atomic: read, write", "/atomic/{pk}", transacts=True)
+SAVEPOINT = Work("savepoint", "the same, write in a savepoint", "/savepoint/{pk}", transacts=True)
 BULK = Work("bulk", "bulk_create() of 100", "/bulk")
 PREFETCH = Work("prefetch", "prefetch_related()", "/prefetch")
 
@@ -150,6 +156,8 @@ class Turns:
     rounds: int
     seconds: float
     warm_up: float
+    patience: float = 0.0
+    """How much longer a turn may take where answers take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,39 +168,40 @@ class Turn:
 
 def throughput(
     sites: Sequence[Site],
-    works: Iterable[Work],
-    clients: Iterable[int],
+    cells: Iterable[tuple[Work, int]],
     load: Load,
     turns: Turns,
     *,
     delay_ms: float = 0.0,
 ) -> Iterator[list[Throughput]]:
-    """Every kind of request at every number of clients, in rounds in which sites take turns.
+    """Kinds of request, each with a number of clients, in rounds in which sites take turns.
 
     ``delay_ms`` is what the sites were placed with. What is compared comes together.
 
     :raises RequestsFailed: a site cannot serve such a request at all.
     """
-    clients = tuple(clients)
-    for work in works:
+    for work, number in cells:
         able = [site for site in sites if site.candidate.serves(work.key)]
-        for number in clients:
-            seen = {site.candidate.name: _Seen() for site in able}
-            for site in able:  # so that its threads and connections are there
-                first = load(Order(site.port, site.path(work.path), number, requests=number))
-                if not first.received:
-                    _all_served(site, work, first)
-                seen[site.candidate.name].failed += first.failed
-            for _ in range(turns.rounds):
-                for site in able:
-                    order = Order(
-                        site.port, site.path(work.path), number, turns.seconds, turns.warm_up
-                    )
-                    seen[site.candidate.name].turns.append(_turn(site, load, order))
-            stock = seen[STOCK.name].turns if STOCK.name in seen else []
-            yield [
-                _throughput(name, work, number, delay_ms, own, stock) for name, own in seen.items()
-            ]
+        seen = {site.candidate.name: _Seen() for site in able}
+        for site in able:  # so that its threads and connections are there
+            first = load(Order(site.port, site.path(work.path), number, requests=number))
+            if not first.received:
+                _all_served(site, work, first)
+            seen[site.candidate.name].failed += first.failed
+        for _ in range(turns.rounds):
+            for site in able:
+                order = Order(
+                    site.port,
+                    site.path(work.path),
+                    number,
+                    turns.seconds,
+                    turns.warm_up,
+                    at_least=number,
+                    patience=turns.patience,
+                )
+                seen[site.candidate.name].turns.append(_turn(site, load, order))
+        stock = seen[STOCK.name].turns if STOCK.name in seen else []
+        yield [_throughput(name, work, number, delay_ms, own, stock) for name, own in seen.items()]
 
 
 @dataclass(slots=True)
