@@ -406,7 +406,7 @@ class TestOtherBackends:
             tmp_path,
             OF_SQLITE,
             settings=SETTINGS_OF_SQLITE,
-            conftest=MEND.replace("", "import pytest\n", 1),
+            conftest=f"import pytest\n{MEND}",
         )
         return tmp_path
 

@@ -46,7 +46,9 @@ def pytest_runtest_teardown():
     from django.db import connections
     for wrapper in connections.all(initialized_only=True):
         if wrapper.in_atomic_block:
-            wrapper.connection = None
+            if wrapper.connection is not None:
+                wrapper.connection.close()
+                wrapper.connection = None
             del connections[wrapper.alias]
 """
 

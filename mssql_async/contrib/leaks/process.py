@@ -17,6 +17,8 @@ _KEPT = ("mssql_async", "mssql-devserver", "asyncio_", "pytest_timeout", "pydevd
 _DESCRIPTORS = Path("/proc/self/fd")
 #: Opened once and kept, by the interpreter or the C library.
 _KEPT_FILES = frozenset({"/dev/urandom", "/dev/random", "/dev/null"})
+#: Input, output and errors, up to this number, are exchanged by whoever captures them.
+_STANDARD = 2
 #: In the path of every file of the embedded server's databases.
 _EMBEDDED = "mssql-async-devserver-"
 
@@ -63,7 +65,8 @@ def opened_since(
     return {
         number: what
         for number, what in descriptors().items()
-        if before.get(number) != what
+        if number > _STANDARD
+        and before.get(number) != what
         and what not in _KEPT_FILES
         and _EMBEDDED not in what
         and not any(what.startswith(file) for file in files)

@@ -19,7 +19,7 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,9 @@ class _Before:
     acquired: int
     threads: set[threading.Thread]
     descriptors: dict[int, str]
+    files: set[str]
+    """Of databases; a test database loses its name when it goes."""
     look: atserver.Look | None
-    at: float = field(default_factory=time.time)
 
 
 class Watch:
@@ -149,6 +150,7 @@ class Watch:
             acquired=_acquired(),
             threads=process.threads() if growth else set(),
             descriptors=process.descriptors() if growth else {},
+            files=_files() if growth else set(),
             look=look,
         )
 
@@ -241,12 +243,8 @@ class Watch:
     # --- leases and transactions -------------------------------------------------------------
 
     def _held(self) -> list[Finding]:
-        leases = [
-            lease
-            for lease in self._new_leases()
-            if lease.key not in self._told and not _is_idle(lease)
-        ]
-        found = [self._of_lease(lease) for lease in leases]
+        leases = [lease for lease in self._new_leases() if not _is_idle(lease)]
+        found = [self._of_lease(lease) for lease in leases if lease.key not in self._told]
         found += self._dirtied_surroundings()
         told = {id(lease.wrapper) for lease in leases if lease.wrapper is not None}
         found += [
@@ -358,8 +356,8 @@ class Watch:
                 continue
             held = Held(
                 os.getpid(), time.time(), self._story.token, None, None, _place(seen.origin),
-                f"a connection to the database {wrapper.alias!r} that the thread "
-                f"{seen.thread_name!r} has opened and not closed before it ended",
+                f"a connection to {wrapper.alias!r} of the thread {seen.thread_name!r}, "
+                "which has ended",
             )  # fmt: skip
             [finding] = find_all(self._record(held=[held]), [Detector.RETAINED_LEASE])
             # It is said: whoever comes next finds it closed.
@@ -381,7 +379,7 @@ class Watch:
         ]
 
     def _left_descriptors(self) -> list[Finding]:
-        files, ports = _of_databases()
+        files, ports = self._before.files | _files(), _ports()
         left = process.opened_since(self._before.descriptors, ports=ports, files=files)
         if not left:
             return []
@@ -586,17 +584,33 @@ def _statement_of(session: Session | None) -> str:
     return "" if session is None else atserver.last_statement(session)
 
 
-def _of_databases() -> tuple[set[str], set[int]]:
-    """Files and ports of the databases of the settings."""
-    files: set[str] = set()
-    ports: set[int] = set()
-    if django_is_ready():
-        from django.db import connections
+def _databases() -> list[dict[str, Any]]:
+    """Those of the settings."""
+    if not django_is_ready():
+        return []
+    from django.db import connections
 
-        for settings in connections.settings.values():
-            engine, name = str(settings.get("ENGINE")), str(settings.get("NAME") or "")
-            port = str(settings.get("PORT") or "")
-            if engine.endswith("sqlite3") and name:
-                files.add(name)
-            ports.add(int(port) if port.isdigit() else 1433 if "mssql" in engine else 0)
-    return files, ports - {0}
+    return list(connections.settings.values())
+
+
+def _files() -> set[str]:
+    """Of the databases that are files."""
+    names = [
+        where.get("NAME")
+        for settings in _databases()
+        if str(settings.get("ENGINE")).endswith("sqlite3")
+        for where in (settings, settings.get("TEST") or {})
+    ]
+    return {os.path.abspath(name) for name in names if name}  # noqa: PTH100 - as SQLite does
+
+
+def _ports() -> set[int]:
+    """Of the databases that listen somewhere."""
+    ports = set()
+    for settings in _databases():
+        port = str(settings.get("PORT") or "")
+        if port.isdigit():
+            ports.add(int(port))
+        elif "mssql" in str(settings.get("ENGINE")):
+            ports.add(1433)
+    return ports
