@@ -18,6 +18,8 @@ from .requests_sites import STOCK, Site
 
 _QUIET = 0.06
 """Seconds without a message after which a site is taken to have nothing more to send."""
+CROWD = 64
+"""Clients that a site is warmed up with."""
 _PATIENCE = 5.0
 """Seconds after which that is waited for no longer."""
 
@@ -85,6 +87,10 @@ def count(
 
     :raises RequestsFailed: not all were answered with 200.
     """
+    for site in sites:
+        if site.candidate.serves(ONE_QUERY.key):  # so that all its threads are there
+            crowd = Order(site.port, site.path(ONE_QUERY.path), CROWD, requests=4 * CROWD)
+            _all_served(site, ONE_QUERY, load(crowd))
     return [
         _count(site, work, server, load, requests)
         for work in works
