@@ -33,14 +33,19 @@ class RefusedLogins(Scenario):
         return await sync_to_async(work)(story)
 
     async def visit(self, visit: Visit) -> Reply | None:
-        return await visit.get(visit.rand.choice(["", "async"]))
+        reply = await visit.get(visit.rand.choice(["", "async"]))
+        if reply.status == 503:
+            await asyncio.sleep(0.2)  # as clients do that mean well
+        return reply
 
     async def disturb(self, faults: Faults, over: Callable[[], bool]) -> None:
+        """Once refused, a backend may wait a second before it asks again, and should."""
+        await asyncio.sleep(0.1)
         while not over():
-            await asyncio.sleep(0.1)
             async with faults.refusing(LOGIN_FAILED):
                 await faults.drop("fin")
                 await asyncio.sleep(0.05)
+            await asyncio.sleep(1.5)
 
 
 def work(story: Story) -> HttpResponseBase:
