@@ -256,7 +256,8 @@ class Chart:
 
 
 def _line_classes(colour: int) -> str:
-    return f"line s{colour}" + (" own" if colour == 0 else "")
+    """Every other one has gaps, through which one that it runs over is seen."""
+    return f"line s{colour}" + (" own" if colour == 0 else " gaps" if colour % 2 == 0 else "")
 
 
 def number(value: float) -> str:

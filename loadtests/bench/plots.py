@@ -198,7 +198,7 @@ def recovery(part: Json) -> str | None:
     chart = Chart(
         "How fast is a pool back after a failover?",
         "n idle connections are stale, the server is back, n callers come one after the other. "
-        "A cross: nobody was served. Nobody told these pools that the server had hung up.",
+        "A cross: nobody was served. The driver did not know that the server had hung up.",
     )
     chart.legend([(name, _colour(name)) for name in names])
     x = linear([each["stale"] for each in found])
@@ -290,7 +290,7 @@ def scale(part: Json) -> str | None:
             for name in names
         ]
         values = [b for each in lines for _, b in each.points if b is not None]
-        steps = (1,) if max(values, default=1) > 50 * min(values, default=1) else (1, 2, 5)
+        steps = (1,) if max(values, default=1) > 20 * min(values, default=1) else (1, 2, 5)
         return Panel(title, lines, x, logarithmic(values, steps=steps), "open contexts", unit)
 
     chart.row([panel("Threads", "threads", ""), panel("Server sessions", "connections", "")])

@@ -118,10 +118,7 @@ def line(each: Scale) -> str:
         f"{_number(each.per_context):>8} {_number(each.p50, 1):>7} {_number(each.p99, 1):>7} "
         f"{each.failed:6}"
     )
-    return (
-        f"{text}  stopped on the way to {each.wanted:,}: {each.stopped}" * bool(each.stopped)
-        or text
-    )
+    return f"{text}  no more: {each.stopped}" if each.stopped else text
 
 
 def _number(value: float | None, digits: int = 0) -> str:

@@ -50,7 +50,7 @@ _STYLE = (
     f"sans-serif;font-size:{NORMAL}px}}"
     ".b{font-weight:600}.r{text-anchor:end}.m{text-anchor:middle}"
     ".line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
-    ".own{stroke-width:3}"
+    ".own{stroke-width:3}.gaps{stroke-dasharray:7 6}"
     + _colours(_LIGHT, [light for light, _ in SERIES])
     + "@media(prefers-color-scheme:dark){"
     + _colours(_DARK, [dark for _, dark in SERIES])
