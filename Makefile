@@ -40,9 +40,9 @@ bench-requests: bootstrap ## Measure whole requests, beside stock mssql-django
 leaks: bootstrap ## Look for leaks between contexts (ARGS="--list" tells what there is)
 	@$(VENV)/bin/python -m loadtests leaks $(ARGS)
 
-soak: bootstrap ## Look for leaks in 100,000 contexts; JSON and HTML go to build/leaks/
+soak: bootstrap ## Look for leaks in 100,000 contexts of all scenarios; see build/leaks/
 	@mkdir -p build/leaks
-	@$(VENV)/bin/python -m loadtests leaks --contexts 100000 --concurrency 64 \
+	@$(VENV)/bin/python -m loadtests leaks --over uvicorn --contexts 100000 --concurrency 64 \
 		--json build/leaks/soak.json --html build/leaks/soak.html $(ARGS)
 
 clean: ## Remove environments, caches and build results
