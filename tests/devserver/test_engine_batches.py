@@ -314,3 +314,24 @@ class TestPreparedStatements:
         assert door.call("sp_execute", integer(handle)).rows == [(1,)]
         door.run("ALTER TABLE #t ADD b int NULL")
         assert door.call("sp_execute", integer(handle)).rows == [(1, None)]
+
+
+class TestTheClock:
+    """GETDATE() and its like are runtime constants: read before the first row, once."""
+
+    def test_a_statement_reads_it_once(self, door: Door) -> None:
+        door.run("CREATE TABLE #t (n int, since datetime2(7) DEFAULT SYSUTCDATETIME())")
+        door.run(f"INSERT #t (n) VALUES {', '.join('(1)' for _ in range(100))}")
+        assert door.value("SELECT COUNT(DISTINCT since) FROM #t") == 1
+        [row] = door.rows("SELECT SYSDATETIME(), SYSDATETIME(), SYSUTCDATETIME()")
+        assert len(set(row)) == 1
+
+    def test_the_next_one_reads_it_again(self, door: Door) -> None:
+        """The control: a clock that stood still would never leave the loop before its bound."""
+        assert (
+            door.value(
+                "DECLARE @began datetime2(7) = SYSDATETIME(), @n int = 0; "
+                "WHILE @began = SYSDATETIME() AND @n < 1000 SET @n += 1; SELECT @n"
+            )
+            < 1000
+        )

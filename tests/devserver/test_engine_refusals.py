@@ -2,96 +2,30 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import mssql_async.devserver
 from mssql_async.devserver.engine import SqlEngine
+from mssql_async.devserver.tsql.functions import REFUSED as REFUSED_FUNCTIONS
+from mssql_async.devserver.tsql.parser import UNSUPPORTED as REFUSED_STATEMENTS
 from tests.devserver.engine_door import Door, numbers, opened
+from tests.devserver.refusals import AREAS, WIRE
 
 REFUSED = [
-    "SELECT TOP 50 PERCENT * FROM t",
-    "SELECT TOP 1 WITH TIES * FROM t ORDER BY n",
-    "SELECT * FROM t PIVOT (SUM(n) FOR id IN ([1],[2])) p",
-    "SELECT * FROM t UNPIVOT (v FOR c IN (id, n)) u",
-    "SELECT * FROM t FOR XML AUTO",
-    "SELECT * FROM t FOR JSON PATH",
-    "SELECT n, COUNT(*) FROM t GROUP BY ROLLUP (n)",
-    "SELECT n, COUNT(*) FROM t GROUP BY CUBE (n)",
-    "SELECT n, COUNT(*) FROM t GROUP BY GROUPING SETS ((n), ())",
-    "SELECT n, COUNT(*) FROM t GROUP BY n WITH ROLLUP",
-    "SELECT SUM(n) OVER w FROM t WINDOW w AS (ORDER BY id)",
-    "SELECT LAG(n) IGNORE NULLS OVER (ORDER BY id) FROM t",
-    "SELECT * FROM t WHERE n IS DISTINCT FROM 1",
-    "SELECT * FROM t CROSS APPLY (SELECT TOP 1 * FROM u WHERE u.id = t.id) x",
-    "SELECT * FROM t OUTER APPLY (SELECT MAX(id) m FROM u WHERE u.id = t.id) x",
-    "SELECT * FROM t CROSS APPLY (VALUES (t.n), (t.id)) v(x)",
-    "MERGE t USING u ON t.id=u.id "
-    "WHEN MATCHED THEN UPDATE SET n=1 WHEN NOT MATCHED THEN INSERT (id,n) VALUES (u.id,1);",
-    "UPDATE t SET n=2 OUTPUT deleted.n",
-    "INSERT TOP (1) t SELECT 90,1",
-    "DECLARE @x int; UPDATE t SET @x = n = n+1",
-    "INSERT v VALUES (5,5)",
-    "UPDATE v SET n=1",
-    "SELECT FORMAT(1,'N')",
-    "SELECT SOUNDEX('a')",
-    "SELECT DIFFERENCE('a','b')",
-    "SELECT CHECKSUM(1)",
-    "SELECT BINARY_CHECKSUM(1)",
-    "SELECT PARSENAME('a.b',1)",
-    "SELECT PARSE('1' AS int)",
-    "SELECT TRY_PARSE('1' AS int)",
-    "DECLARE @s int=112; SELECT CONVERT(varchar(10), GETDATE(), @s)",
-    "CREATE PROCEDURE p AS SELECT 1",
-    "CREATE FUNCTION f() RETURNS int AS BEGIN RETURN 1 END",
-    "CREATE TRIGGER tr ON t AFTER INSERT AS SELECT 1",
-    "CREATE TYPE ty FROM int",
-    "CREATE SEQUENCE sq",
-    "CREATE SYNONYM sy FOR t",
-    "CREATE LOGIN l WITH PASSWORD='x'",
-    "CREATE USER u1",
-    "DECLARE c CURSOR FOR SELECT 1",
-    "GRANT SELECT ON t TO public",
-    "BACKUP DATABASE app TO DISK='x'",
-    "GOTO x; x: SELECT 1",
-    "CREATE TABLE i1 (a int, INDEX ix (a))",
-    "CREATE TABLE i3 (a int SPARSE)",
-    "CREATE FUNCTION other(@a nvarchar(max)) RETURNS bit AS EXTERNAL NAME a.b.c",
-    "CREATE TABLE ##g (a int)",
-    "CREATE INDEX ix ON v (id)",
-    "CREATE COLUMNSTORE INDEX cc ON t (n)",
-    "SET ROWCOUNT 1; DELETE u",
-    "SET TEXTSIZE 10",
-    "DBCC CHECKDB",
-    "DECLARE @x xml = '<a/>'; SELECT @x.value('.', 'int')",
-    "SELECT * FROM t TABLESAMPLE (10 PERCENT)",
-    "SELECT NEXT VALUE FOR sq",
-    "SELECT * FROM srv.db.dbo.t",
-    "SELECT * FROM OPENQUERY(a,'b')",
-    "BULK INSERT t FROM 'x'",
-    "BEGIN DISTRIBUTED TRAN",
-    "EXECUTE AS USER='x'",
-    "SET ANSI_NULLS OFF",
-    "ALTER DATABASE app SET READ_COMMITTED_SNAPSHOT OFF",
-    "RESTORE DATABASE x FROM DISK='y'",
-    "SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY n) OVER () FROM t",
-    "SELECT COMPRESS('a')",
-    "SELECT DATE_BUCKET(day,1,GETDATE())",
-    "ALTER INDEX ALL ON t REBUILD",
-    "CHECKPOINT",
-    "CREATE PARTITION FUNCTION pf (int) AS RANGE LEFT FOR VALUES (1)",
-    "ALTER SCHEMA dbo TRANSFER dbo.t",
-    "DECLARE @x int = 0; SELECT @x = @x + n FROM t",
-    "ALTER DATABASE app SET RESTRICTED_USER",
-    "SET SHOWPLAN_XML ON",
-    "SET STATISTICS IO ON",
-    "SET FMTONLY ON",
-    "ALTER DATABASE app SET COMPATIBILITY_LEVEL = 140",
-    "CREATE TABLE i9 (a nvarchar(9) MASKED WITH (FUNCTION = 'default()'))",
-    "SELECT GROUPING(n) FROM t GROUP BY n",
-    "SELECT BIT_COUNT(1)",
-    "SELECT CHECKSUM_AGG(n) FROM t",
+    (name, sql)
+    for refusals in AREAS.values()
+    for name, statements in refusals.items()
+    for sql in statements
 ]
+SOURCES = Path(mssql_async.devserver.__file__).parent
+REFUSING = {"unsupported", "NotSupportedByStandIn"}
+#: A name's variable part, in the sources and on the page.
+ANY = "…"
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +38,71 @@ def engine() -> Iterator[SqlEngine]:
         yield engine
 
 
-@pytest.mark.parametrize("sql", REFUSED)
-def test_it_is_refused_and_changes_nothing(engine: SqlEngine, sql: str) -> None:
+def says(text: str, name: str) -> bool:
+    pattern = ".*".join(re.escape(part) for part in name.split(ANY))
+    return bool(re.match(rf"'?{pattern}'? is not supported", text))
+
+
+@pytest.mark.parametrize(("name", "sql"), REFUSED)
+def test_it_is_refused_by_name_and_changes_nothing(engine: SqlEngine, name: str, sql: str) -> None:
     door = Door(engine)
     outcome = door.attempt(sql)
     assert numbers(outcome) == [40517]
-    assert "not supported" in outcome.errors[0].text
+    assert says(outcome.errors[0].text, name), outcome.errors[0].text
     assert door.rows("SELECT @@TRANCOUNT, COUNT(*) FROM t") == [(0, 0)]
     door.close()
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_FUNCTIONS))
+def test_so_is_a_function(engine: SqlEngine, name: str) -> None:
+    message = Door(engine).error(f"SELECT {name}(n) FROM t")
+    assert (message.number, says(message.text, name)) == (40517, True)
+
+
+def test_every_statement_that_its_first_word_refuses_is_listed() -> None:
+    assert {name for name, _ in REFUSED} >= REFUSED_STATEMENTS
+
+
+def shown(argument: ast.expr) -> str | None:
+    """What a refusal in the sources is called, with ``…`` for what only its run knows; None
+    where that is all of it."""
+    if isinstance(argument, ast.Constant):
+        return str(argument.value)
+    if isinstance(argument, ast.JoinedStr):
+        parts = [str(p.value) if isinstance(p, ast.Constant) else ANY for p in argument.values]
+        return "".join(parts)
+    return None
+
+
+def refusals_in(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and node.args:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else None
+            if isinstance(node.func, ast.Name):
+                called = node.func.id
+            name = shown(node.args[0])
+            if called in REFUSING and name is not None:
+                found.add(name)
+    return found
+
+
+def unlisted(names: set[str]) -> set[str]:
+    """Those that no name of the list could be."""
+    listed = [*WIRE, *(name for refusals in AREAS.values() for name in refusals)]
+    patterns = {name: ".*".join(map(re.escape, name.split(ANY))) for name in names}
+    return {name for name in names if not any(re.match(patterns[name], known) for known in listed)}
+
+
+def test_every_refusal_in_the_sources_is_listed() -> None:
+    names = set().union(*(refusals_in(path.read_text("utf-8")) for path in SOURCES.rglob("*.py")))
+    assert len(names) > 50
+    assert unlisted(names) == set()
+
+
+def test_one_that_is_not_is_found() -> None:
+    source = 'self.unsupported(f"SELECT {word} twice")\nraise NotSupportedByStandIn("PIVOT")'
+    assert unlisted(refusals_in(source)) == {"SELECT … twice"}
 
 
 @pytest.mark.parametrize("name", ["sp_help", "sp_helptext", "sp_spaceused", "xp_cmdshell"])

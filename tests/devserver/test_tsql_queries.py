@@ -350,3 +350,34 @@ def test_two_thousand_conditions_and_branches_compile(world: World) -> None:
     assert world.run(f"SELECT CASE {whens} END FROM book") == [(1,), (2,), (3,)]
     values = ", ".join(f"({i})" for i in range(1000))
     assert world.run(f"SELECT COUNT(*) FROM (VALUES {values}) AS v (i)") == [(1000,)]
+
+
+class TestAggregatesOfTheQueryAround:
+    """In a row of VALUES, as mssql-django writes GREATEST and LEAST."""
+
+    def test_they_aggregate_its_rows(self, world: World) -> None:
+        assert world.run(
+            "SELECT author_id, (SELECT MAX(v) FROM (VALUES (AVG(rate)), (author_id)) AS g(v)), "
+            "(SELECT MIN(v) FROM (VALUES (SUM(price)), (MAX(pages))) AS g(v)) "
+            "FROM book GROUP BY author_id "
+            "HAVING (SELECT MAX(v) FROM (VALUES (COUNT(*)), (0)) AS g(v)) > 0 ORDER BY author_id"
+        ) == [(1, 2.5, "4.00"), (2, 2.0, "10.00")]
+
+    def test_values_of_all_types_come_as_they_are(self, world: World) -> None:
+        assert world.run(
+            "SELECT (SELECT MAX(v) FROM (VALUES (MIN(rate) / 3e0), (NULL)) AS g(v)), "
+            "(SELECT TOP 1 w FROM (VALUES (1, CAST(MAX(title) AS varbinary(9))), (2, NULL)) "
+            "AS g(v, w) ORDER BY v), "
+            "(SELECT COUNT(*) FROM (VALUES (MIN(title)), (MIN(title))) AS g(v) WHERE v = 'ONE') "
+            "FROM book"
+        ) == [(1 / 3, "Two".encode("utf-16-le"), 2)]
+
+    def test_where_a_query_takes_none_it_takes_none_of_them(self, world: World) -> None:
+        sql = (
+            "SELECT id FROM book WHERE (SELECT MAX(v) FROM (VALUES (AVG(pages)), (1)) AS g(v)) > 1"
+        )
+        assert world.error(sql).number == 147
+
+    def test_a_column_beside_them_is_to_be_grouped_by(self, world: World) -> None:
+        sql = "SELECT id, (SELECT MAX(v) FROM (VALUES (AVG(pages)), (1)) AS g(v)) FROM book"
+        assert world.error(sql).number == 8120

@@ -107,6 +107,8 @@ class Plans:
         return self.plan(frame, condition, _compile_predicate, "predicate")
 
     def binds(self, frame: Frame, entry: CachedPlan) -> list[StorageValue]:
+        """What a statement that begins now is run with. Its clock starts."""
+        self._session.runtime.begin_statement()
         values = frame.values
         return [
             values[bind] if type(bind) is str else self._system_rows(bind) for bind in entry.binds

@@ -28,6 +28,8 @@ _BARE = (
 )
 #: Reserved words that are function names before a parenthesis.
 _RESERVED_FUNCTIONS = frozenset({"COALESCE", "NULLIF", "LEFT", "RIGHT", "IDENTITY"})
+#: Conditions of full-text search.
+_FULL_TEXT = frozenset({"CONTAINS", "FREETEXT"})
 
 
 class CallParser(TypeParser):
@@ -206,6 +208,8 @@ class CallParser(TypeParser):
         if word in _RESERVED_FUNCTIONS and self._next.token_type is TokenType.L_PAREN:
             self._advance()
             return self.call(token.text)
+        if word in _FULL_TEXT and self._next.token_type is TokenType.L_PAREN:
+            self.unsupported(word)
         return self.fail()
 
 

@@ -24,6 +24,11 @@ _DROPPABLE = {
     "FUNCTION": st.ObjectKind.FUNCTION,
 }
 
+#: Options of tables and indexes that change what statements do.
+_MEANING_OPTIONS = frozenset(
+    {"IGNORE_DUP_KEY", "SYSTEM_VERSIONING", "LEDGER", "MEMORY_OPTIMIZED", "DATA_DELETION"}
+)
+
 
 class DefinitionGrammar(StatementParser):
     # --- CREATE ---------------------------------------------------------------------------
@@ -150,6 +155,8 @@ class DefinitionGrammar(StatementParser):
                 column = replace(column, nullable=False)
             elif self.accept("NOT", "FOR", "REPLICATION") or self.accept("ROWGUIDCOL"):
                 pass
+            elif self.at("GENERATED", "ALWAYS"):
+                self.unsupported("temporal tables")
             elif self.accept("SPARSE") or self.at("MASKED") or self.at("ENCRYPTED"):
                 self.unsupported("SPARSE, MASKED and ENCRYPTED columns")
             elif self.accept("IDENTITY"):
@@ -289,13 +296,15 @@ class DefinitionGrammar(StatementParser):
         return ReferentialAction.SET_DEFAULT
 
     def _options(self) -> None:
-        """``(PAD_INDEX = ON, …)``: how an index is stored changes no result."""
+        """``(PAD_INDEX = ON, …)``: how rows are stored changes no result. What does is refused."""
         self.expect("(")
         depth = 1
         while depth:
             if self.at_end:
                 self.fail()
             upper = self.advance_word()
+            if upper in _MEANING_OPTIONS and self.at("=", "ON"):
+                self.unsupported(f"WITH ({upper} = ON)")
             depth += (upper == "(") - (upper == ")")
 
     def _create_index(self, line: int) -> st.CreateIndex:

@@ -68,12 +68,12 @@ FUNCTIONS: dict[str, Function] = {}
 #: Functions of SQL Server that this server does not have.
 _REFUSED_NAMES = """
     FORMAT SOUNDEX DIFFERENCE CHECKSUM BINARY_CHECKSUM CHECKSUM_AGG COMPRESS DECOMPRESS
-    GROUPING GROUPING_ID PARSENAME PERCENTILE_CONT PERCENTILE_DISC CONTAINS FREETEXT
+    GROUPING GROUPING_ID PARSENAME PERCENTILE_CONT PERCENTILE_DISC
     ENCRYPTBYKEY DECRYPTBYKEY SIGNBYCERT PWDCOMPARE PWDENCRYPT CURSOR_STATUS TEXTPTR
     JSON_ARRAYAGG JSON_OBJECTAGG NEWSEQUENTIALID MIN_ACTIVE_ROWVERSION DATE_BUCKET
     BIT_COUNT LEFT_SHIFT RIGHT_SHIFT GET_BIT SET_BIT
 """
-_REFUSED = frozenset(_REFUSED_NAMES.split())
+REFUSED = frozenset(_REFUSED_NAMES.split())
 
 
 def function(
@@ -110,7 +110,7 @@ def compile_call(compiler: Expressions, node: exp.Expression, names: Names) -> T
             raise error(4121, schema, f"{schema}.{written}")
     found = FUNCTIONS.get(key)
     if found is None:
-        if name in _REFUSED:
+        if name in REFUSED:
             raise NotSupportedByStandIn(name)
         raise error(195, written, "built-in function name")
     raw = list(node.expressions)
@@ -130,9 +130,7 @@ def compile_call(compiler: Expressions, node: exp.Expression, names: Names) -> T
         if not names.windows:
             raise error(4108)
     elif found.aggregate:
-        if names.aggregates is not None:
-            raise error(names.aggregates)
-        names.aggregated = True
+        names.require_aggregates()
     return found.build(CallSite(compiler, names, node, written, raw))
 
 

@@ -79,6 +79,15 @@ class Names:
         #: The pseudo tables of OUTPUT.
         self.output = False
 
+    def require_aggregates(self) -> None:
+        """An aggregate of this query's rows was met.
+
+        :raises SqlError: this place does not allow it.
+        """
+        if self.aggregates is not None:
+            raise error(self.aggregates)
+        self.aggregated = True
+
     def add(self, source: Source) -> None:
         folded = source.alias.casefold()
         for other in self.sources:

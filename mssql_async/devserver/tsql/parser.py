@@ -45,7 +45,8 @@ _UNSUPPORTED_WORDS = """
     BACKUP RESTORE BULK CHECKPOINT CLOSE CURSOR DEALLOCATE DENY DUMP FETCH GOTO GRANT LOAD
     OPEN READTEXT REVERT REVOKE SETUSER SHUTDOWN UPDATETEXT WRITETEXT ENABLE DISABLE
 """
-_UNSUPPORTED = frozenset(_UNSUPPORTED_WORDS.split())
+#: Statements that are refused by their first word.
+UNSUPPORTED = frozenset(_UNSUPPORTED_WORDS.split())
 
 
 class BatchParser(DefinitionGrammar):
@@ -118,7 +119,7 @@ class BatchParser(DefinitionGrammar):
             self.advance()
             self.accept("WITH", "OVERRIDE")
             return st.Execute(procedure=ObjectName("sp_reconfigure"), line=line)
-        if upper in _UNSUPPORTED and not (head and upper not in RESERVED and self._bare_call()):
+        if upper in UNSUPPORTED and not (head and upper not in RESERVED and self._bare_call()):
             self.unsupported(upper)
         if head and self.at_name():
             return self._call_statement(line, "")

@@ -45,6 +45,8 @@ class Compiled:
     into: ObjectName | None = None
     ordered: bool = False
     limited: bool = False
+    #: The rows of VALUES where aggregates of the query around it stand in them.
+    rows: tuple[tuple[Typed, ...], ...] = ()
 
     @property
     def types(self) -> list[SqlType]:
@@ -449,6 +451,10 @@ class Queries(Sources, Expressions):
                 f'"_{position + 1}"', of, nullable=any(value.nullable for value in column)
             )
             outputs.append(Output("", with_collation(value, column)))
+        if inner.aggregated and names is not None:
+            # VALUES has no rows to aggregate: they are those of the query around it.
+            names.require_aggregates()
+            return Compiled("", tuple(outputs), rows=tuple(map(tuple, rows)))
         if len(rows) > 400:
             # A compound SELECT has 500 members at most, VALUES any number of rows.
             listed = ", ".join(

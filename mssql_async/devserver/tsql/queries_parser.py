@@ -39,7 +39,9 @@ _BARE_HINTS = frozenset(
 _ROWSET_FUNCTIONS = frozenset({"OPENJSON", "STRING_SPLIT", "GENERATE_SERIES"})
 _SYSTEM_FUNCTIONS = frozenset({"DM_EXEC_SQL_TEXT", "DM_EXEC_INPUT_BUFFER"})
 """Table-valued functions of the schema sys."""
-_REMOTE_ROWSETS = frozenset({"OPENQUERY", "OPENROWSET", "OPENXML", "OPENDATASOURCE"})
+_REMOTE_ROWSETS = frozenset(
+    {"OPENQUERY", "OPENROWSET", "OPENXML", "OPENDATASOURCE", "CONTAINSTABLE", "FREETEXTTABLE"}
+)
 #: Assignments that read what they assign to.
 COMPOUND: dict[str, type[exp.Expression]] = {
     "+=": exp.Add,
@@ -166,7 +168,8 @@ class QueryParser(ExpressionParser):
     def _group(self, node: exp.Expression) -> None:
         self.expect("BY")
         if self.word in ("ROLLUP", "CUBE", "GROUPING"):
-            self.unsupported(f"GROUP BY {self.word}")
+            sets = "GROUPING SETS"
+            self.unsupported(f"GROUP BY {sets if self.word == 'GROUPING' else self.word}")
         node.set("group", self._parse_csv(self.scalar))
         if self._curr.token_type is TokenType.WITH and self.word_after() in ("ROLLUP", "CUBE"):
             self.unsupported(f"GROUP BY … WITH {self.word_after()}")
@@ -299,7 +302,9 @@ class QueryParser(ExpressionParser):
             if self.word_after() not in _BARE_HINTS:
                 self.unsupported(f"the table-valued function {name}")
             hints = self._hint_list()
-        if self.at("FOR", "SYSTEM_TIME") or self._curr.token_type is TokenType.TABLE_SAMPLE:
+        if self.at("FOR", "SYSTEM_TIME"):
+            self.unsupported("FOR SYSTEM_TIME")
+        if self._curr.token_type is TokenType.TABLE_SAMPLE:
             self.unsupported(self.word)
         alias = self.alias_name()
         hints += self.table_hints()

@@ -6,9 +6,10 @@ defined function raised exception", so T-SQL errors wait in :meth:`Runtime.take_
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ..errors import SqlError, error
 from ..sqltypes import DATETIME_KINDS, STRING_KINDS, Collation, Kind, SqlType, StorageValue
@@ -45,6 +46,12 @@ class Runtime:
         """Set by the session when the client wants no more: the next function call ends
         the statement. (SQLite's own interrupt would undo the whole transaction of DML.)"""
         self._error: SqlError | None = None
+        self._clock: int | None = None
+
+    def begin_statement(self) -> None:
+        """The clock is read once for a statement, however often it is named: GETDATE() and its
+        like are runtime constants, which SQL Server evaluates before the first row."""
+        self._clock = None
 
     def take_error(self) -> SqlError | None:
         """The T-SQL error that ended the statement, if one did; it is taken once."""
@@ -137,7 +144,7 @@ class Runtime:
             "ts_datepart": (self._datepart, 2),
             "ts_datename": (self._datename, 2),
             "ts_datetrunc": (self._datetrunc, 3),
-            "ts_now": (runtime_dates.now, 1),
+            "ts_now": (self._now, 1),
             "ts_newid": (runtime_text.new_id, 0),
             "ts_rand": (runtime_math.rand, -1),
         }
@@ -163,6 +170,11 @@ class Runtime:
         if isinstance(value, int):
             self.host.note_identity(object_id, value)
         return value
+
+    def _now(self, type_text: str) -> StorageValue:
+        if self._clock is None:
+            self._clock = dates.now_utc()
+        return runtime_dates.settled(self._clock, 0, type_named(type_text))
 
     def _moment(self, text: str | None) -> StorageValue:
         if text is None:
@@ -261,6 +273,19 @@ def _like(value: str, pattern: str, escape: str | None, mode: str) -> StorageVal
         raise error(506, escape, "LIKE") from None
 
 
+def _rows_of(width: int, *values: StorageValue) -> str:
+    """Rows of ``width`` values, for ``json_each``: a text for each, which :func:`_cell` reads."""
+    shown = [{"x": value.hex()} if isinstance(value, bytes) else value for value in values]
+    return json.dumps(
+        [json.dumps(shown[start : start + width]) for start in range(0, len(shown), width)]
+    )
+
+
+def _cell(row: str, position: int) -> StorageValue:
+    found = json.loads(row)[position]
+    return bytes.fromhex(found["x"]) if isinstance(found, dict) else cast("StorageValue", found)
+
+
 _INTEGERS = {
     "ts_tinyint": Kind.TINYINT,
     "ts_smallint": Kind.SMALLINT,
@@ -346,6 +371,8 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_openjson_rows": (json_text.opened_rows, 2),
     "ts_string_split": (runtime_text.string_split, 2),
     "ts_series": (runtime_math.series, 3),
+    "ts_values": (_rows_of, -1),
+    "ts_cell": (_cell, 2),
 }
 _TAKES_NULL = frozenset(
     {
@@ -358,6 +385,7 @@ _TAKES_NULL = frozenset(
         "ts_json_object",
         "ts_openjson",
         "ts_openjson_rows",
+        "ts_values",
         *_INTEGERS,
     }
 )

@@ -202,11 +202,6 @@ def at_time_zone(text: str, zone: str, has_offset: int) -> str:
     return dates.zoned_text(moment - minutes * dates.MINUTE, minutes)
 
 
-def now(type_text: str) -> str:
-    """The server's clock, which runs on UTC."""
-    return settled(dates.now_utc(), 0, type_named(type_text))
-
-
 def arithmetic(left: str, right: str, operator: str) -> str:
     """datetime + datetime: both count days from 1900-01-01."""
     a, b = dates.ticks(left) - dates.EPOCH, dates.ticks(right) - dates.EPOCH

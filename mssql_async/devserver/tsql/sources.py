@@ -212,8 +212,26 @@ class Sources(Expressions):
         columns = self.derived_columns(
             compiled, alias, node.args.get("columns"), f"{quote(alias)}."
         )
+        if compiled.rows:
+            return self._rows_of_aggregates(compiled, columns, alias, names)
         names.add(Source(alias, columns, aliased=True))
         return f"({compiled.sql}) AS {quote(alias)}"
+
+    @staticmethod
+    def _rows_of_aggregates(
+        compiled: Compiled, columns: list[SourceColumn], alias: str, names: Names
+    ) -> str:
+        """VALUES with aggregates of the query around it, as mssql-django writes GREATEST and
+        LEAST. SQLite finds the query that an aggregate belongs to from the arguments of a
+        table-valued function, and not from a SELECT in FROM."""
+        cells = [
+            replace(column, sql=f"ts_cell({quote(alias)}.value, {position})")
+            for position, column in enumerate(columns)
+        ]
+        names.add(Source(alias, cells, aliased=True))
+        values = ", ".join(value.sql for row in compiled.rows for value in row)
+        rows = f"(SELECT ts_values({len(columns)}, {values}))"
+        return f"json_each({rows}) AS {quote(alias)}"
 
     # --- table-valued functions -------------------------------------------------------------
 
@@ -222,7 +240,7 @@ class Sources(Expressions):
         name: str = call.args["this"]
         alias = node.args.get("alias") or name.lower()
         arguments = self.scalars(call.expressions, names)
-        rows, columns = _ROWSETS[name](self, node, arguments, quote(alias))
+        rows, columns = ROWSETS[name](self, node, arguments, quote(alias))
         listed = node.args.get("columns")
         if listed:
             if len(listed) != len(columns):
@@ -332,7 +350,7 @@ def _system_rows(
     return f"ts_session({literal(name)}{given})", columns
 
 
-_ROWSETS: dict[str, Any] = {
+ROWSETS: dict[str, Any] = {
     "OPENJSON": _openjson,
     "STRING_SPLIT": _string_split,
     "GENERATE_SERIES": _generate_series,

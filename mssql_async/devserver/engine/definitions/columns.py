@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ...errors import NotSupportedByStandIn, error
+from ...errors import error
 from ...results import Command
 from ...schema import Column, Table
 from ...sqltypes import Kind
@@ -103,7 +103,7 @@ def _alter_column_now(place: Place, statement: st.AlterColumn) -> None:
     if column.computed is not None:
         raise error(4928, column.name, "COMPUTED")
     if definition.type is None:
-        raise NotSupportedByStandIn("ALTER COLUMN without a type")
+        raise error(102, definition.name)
     if definition.default is not None or definition.constraints or definition.identity:
         raise error(156, "CONSTRAINT")
     nullable = True if definition.nullable is None else definition.nullable

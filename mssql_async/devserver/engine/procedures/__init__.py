@@ -7,7 +7,7 @@ from . import applocks, describe, faults, odbccatalog, prepared, properties, ren
 from .call import Argument, Call, Procedure
 from .faults import is_fault_procedure
 
-_PROCEDURES: dict[str, Procedure] = {
+PROCEDURES: dict[str, Procedure] = {
     procedure.__name__: procedure
     for procedure in (
         prepared.sp_executesql,
@@ -44,11 +44,11 @@ _PROCEDURES: dict[str, Procedure] = {
         server.dbcc_useroptions,
     )
 }
-_PROCEDURES["sp_datatype_info_100"] = odbccatalog.sp_datatype_info
-_PROCEDURES["sp_datatype_info_90"] = odbccatalog.sp_datatype_info
-_PROCEDURES["sp_columns_90"] = odbccatalog.sp_columns_100
-_PROCEDURES["sp_statistics_100"] = odbccatalog.sp_statistics
-_PROCEDURES["sp_special_columns_100"] = odbccatalog.sp_special_columns
+PROCEDURES["sp_datatype_info_100"] = odbccatalog.sp_datatype_info
+PROCEDURES["sp_datatype_info_90"] = odbccatalog.sp_datatype_info
+PROCEDURES["sp_columns_90"] = odbccatalog.sp_columns_100
+PROCEDURES["sp_statistics_100"] = odbccatalog.sp_statistics
+PROCEDURES["sp_special_columns_100"] = odbccatalog.sp_special_columns
 
 _resolved: dict[str, Procedure | None] = {}
 _MOST_REMEMBERED = 1000
@@ -63,9 +63,9 @@ def find_procedure(name: str) -> Procedure | None:
     if name in _resolved:
         return _resolved[name]
     last = name.replace("]", "").replace("[", "").split(".")[-1].strip().split(";")[0].lower()
-    if last.startswith("dbcc_") and last not in _PROCEDURES:
+    if last.startswith("dbcc_") and last not in PROCEDURES:
         raise NotSupportedByStandIn(f"DBCC {last.removeprefix('dbcc_').upper()}")
-    found = _PROCEDURES.get(last)
+    found = PROCEDURES.get(last)
     if faults.is_fault_procedure(name):
         found = faults.PROCEDURES.get(last)
     if len(_resolved) < _MOST_REMEMBERED:
