@@ -11,7 +11,7 @@ from mssql_async.session.lease import LeasedConnection
 from . import Control
 from ._broken import every
 
-CONTROL = Control(Detector.GROWTH, ["gather_in_a_view"], contexts=600)
+CONTROL = Control(Detector.GROWTH, ["gather_in_a_view"], contexts=448)
 
 
 def install() -> None:
