@@ -10,7 +10,7 @@ ARGS ?=
 
 export PYTHON DJANGO
 
-.PHONY: help demo test lint django-suite bench-pool bench-requests leaks soak clean bootstrap
+.PHONY: help demo test lint django-suite bench bench-pool bench-requests bench-scale bench-parallel leaks soak clean bootstrap
 .DEFAULT_GOAL := help
 
 help: ## Show this help
@@ -31,11 +31,20 @@ lint: bootstrap ## Check style, format and types
 django-suite: bootstrap ## Run Django's own tests on the embedded server
 	@$(VENV)/bin/python -m tests.django_suite $(ARGS)
 
+bench: bootstrap ## All benchmarks; JSON and pictures go to build/bench/ (ARGS="--quick")
+	@$(VENV)/bin/python -m loadtests.bench $(ARGS)
+
 bench-pool: bootstrap ## Measure the pool alone, beside other projects' pools
 	@$(VENV)/bin/python -m loadtests.bench.pool $(ARGS)
 
 bench-requests: bootstrap ## Measure whole requests, beside stock mssql-django
 	@$(VENV)/bin/python -m loadtests.bench.requests $(ARGS)
+
+bench-scale: bootstrap ## Measure what open contexts cost, beside stock mssql-django
+	@$(VENV)/bin/python -m loadtests.bench.scale $(ARGS)
+
+bench-parallel: bootstrap ## Measure parallel statements, hang-ups and checks, beside stock
+	@$(VENV)/bin/python -m loadtests.bench.parallel $(ARGS)
 
 leaks: bootstrap ## Look for leaks between contexts (ARGS="--list" tells what there is)
 	@$(VENV)/bin/python -m loadtests leaks $(ARGS)

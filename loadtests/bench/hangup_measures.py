@@ -18,7 +18,7 @@ from .requests_sites import Candidate, Place, Site
 _LOOKS = 0.001
 """Seconds between two looks at the server."""
 _PATIENCE = 30.0
-"""Seconds for a statement to begin, and for a view to be left after its end."""
+"""Seconds for a statement to begin, for a view to be left after its end, and for an answer."""
 
 
 class NothingHappened(RuntimeError):
@@ -47,11 +47,13 @@ def hang_ups(
     rounds: int,
     counting: Counting,
     observer: Observer,
+    patience: float = _PATIENCE,
 ) -> list[HangUp]:
     """One after the other, each ``rounds`` times. ``seconds``: of the statement. Nothing else
     may run WAITFOR on the server.
 
-    :raises NothingHappened: a statement did not begin or end within 30 s of when it should.
+    :raises NothingHappened: a statement did not begin or end within ``patience`` seconds of
+        when it should.
     """
     found = []
     for candidate in candidates:
@@ -60,7 +62,7 @@ def hang_ups(
             for _ in range(rounds):
                 _get(site, "/one-query/1")  # its connection, if it keeps one, has proved itself
                 # The looks are messages too: one session's, counted away.
-                looks = _Looks(observer)
+                looks = _Looks(observer, patience)
                 counted, (at_server, in_view) = counting.of(
                     lambda site=site, looks=looks: _hang_up(site, seconds, looks)
                 )
@@ -83,8 +85,9 @@ def hang_ups(
 class _Looks:
     """At how many statements wait; counts them."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, patience: float) -> None:
         self._observer = observer
+        self.patience = patience
         self.number = 0
 
     def until(self, waiting: int, deadline: float) -> float:
@@ -104,9 +107,9 @@ def _hang_up(site: Site, seconds: float, looks: _Looks) -> tuple[float, float]:
     with client:
         path = f"/long/{round(seconds * MILLISECONDS)}"
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        looks.until(1, time.monotonic() + _PATIENCE)
+        looks.until(1, time.monotonic() + looks.patience)
     hung_up = time.monotonic()
-    deadline = hung_up + seconds + _PATIENCE
+    deadline = hung_up + seconds + looks.patience
     gone = looks.until(0, deadline)
     while len(ends := _ends(site)) == before:
         if time.monotonic() > deadline:
