@@ -6,7 +6,9 @@ copied; what changes is where connections come from and what they cost.
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
 from .checks import check_databases  # noqa: E402
 from .commithooks import CommitHook, open_block, register_in  # noqa: E402
 from .context.chains import held_in_vain  # noqa: E402
+from .context.elsewhere import current_span  # noqa: E402
 from .context.left import Left  # noqa: E402
 from .context.traces import traces  # noqa: E402
 from .context.worker import current_worker  # noqa: E402
@@ -51,6 +54,8 @@ from .pool.registry import connection_source  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402
 from .session.scope import LeaseScope  # noqa: E402
+
+logger = logging.getLogger("mssql_async.context")
 
 checks.register(check_databases)
 # Nothing is pooled twice: unixODBC's own pool keeps session state (pyodbc#1277).
@@ -104,6 +109,9 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         self.supports_mars = True
         self.readers: weakref.WeakSet[Any] | None = None
         """Asynchronous cursors with rows that were not read yet, which only this thread can."""
+        self._span = 0
+        """In a thread that serves contexts without being their worker: the number of the one
+        that it serves; 0: of none."""
 
     # --- where connections come from -----------------------------------------------------
 
@@ -132,6 +140,11 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             lease.acquire()
         # Else with a profile to come that the pool may have a connection for: see connect().
         return lease
+
+    def ensure_connection(self) -> None:
+        if self._span or current_worker() is None:
+            self._begin_span()
+        super().ensure_connection()
 
     def connect(self) -> None:
         """Connect, and take what the receivers of ``connection_created`` set into the profile
@@ -320,6 +333,43 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if lease.has_unread_rows:
             return Left("a cursor with unread rows", True, held)
         return Left("session state (SET, a temporary table, a lock, ...)", False, held)
+
+    # --- contexts on threads that are no workers (mssql_async.context.elsewhere) --------------
+
+    def _begin_span(self) -> None:
+        """The next use may be another context's than the last one."""
+        span = current_span()
+        number = 0 if span is None else span.number
+        if number == self._span:
+            return
+        if self._span:
+            self._end_span()
+        self._span = number
+        if span is not None:
+            span.add(self)
+
+    def _end_span(self) -> None:
+        """Give back what the context that was here before has left."""
+        lease, self._span = self.connection, 0
+        self.readers = None
+        if lease is None:
+            return
+        left = self._left(lease)
+        if left is not None:
+            logger.warning(
+                "A context still held %s on the database %r in the thread %r, which went on to "
+                "other work; it was rolled back and given back.%s",
+                left.what, self.alias, threading.current_thread().name, left.where(),
+            )  # fmt: skip
+        lease.close()
+        self.connection = None  # connect() has Django forget the rest
+        self.in_atomic_block = False
+
+    def leave_span(self, number: int) -> None:
+        """See :class:`~.context.elsewhere.Wrapper`."""
+        lease = self.connection
+        if number == self._span and lease is not None:
+            lease.owner_is_gone()
 
     def is_usable(self) -> bool:
         """Whether the next statement would find a working connection.
