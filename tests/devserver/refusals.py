@@ -25,7 +25,6 @@ QUERIES: Refusals = {
     "GROUP BY … WITH CUBE": ["SELECT n, COUNT(*) FROM t GROUP BY n WITH CUBE"],
     "named windows": ["SELECT SUM(n) OVER w FROM t WINDOW w AS (ORDER BY id)"],
     "IGNORE NULLS | RESPECT NULLS": ["SELECT LAG(n) IGNORE NULLS OVER (ORDER BY id) FROM t"],
-    "IS [NOT] DISTINCT FROM": ["SELECT * FROM t WHERE n IS DISTINCT FROM 1"],
     "APPLY of a query that reads the rows beside it": [
         "SELECT * FROM t CROSS APPLY (SELECT TOP 1 * FROM u WHERE u.id = t.id) x",
         "SELECT * FROM t OUTER APPLY (SELECT MAX(id) m FROM u WHERE u.id = t.id) x",

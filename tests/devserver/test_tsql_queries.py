@@ -70,6 +70,11 @@ Rows = list[tuple[StorageValue, ...]]
         ("SELECT id FROM book WHERE created < @P4", [(1,)]),
         ("SELECT id FROM book WHERE created = '2024-03-09T23:00:00Z'", [(2,)]),
         ("SELECT id FROM book WHERE rate IS NULL", [(2,)]),
+        ("SELECT id FROM book WHERE rate IS DISTINCT FROM 1", [(1,), (2,)]),
+        ("SELECT id FROM book WHERE rate IS NOT DISTINCT FROM NULL", [(2,)]),
+        ("SELECT id FROM book WHERE NOT title IS DISTINCT FROM 'ONE'", [(1,)]),
+        ("SELECT id FROM book WHERE uid IS DISTINCT FROM @none", [(1,)]),
+        ("SELECT 1 WHERE NULL IS NOT DISTINCT FROM NULL", [(1,)]),
         ("SELECT id FROM book WHERE NOT (rate > 2)", [(3,)]),
         ("SELECT id FROM book WHERE title = @none", []),
         # LIKE

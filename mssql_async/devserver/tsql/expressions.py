@@ -47,6 +47,8 @@ from .typed import (
 _COMPARISONS: dict[type[exp.Expr], tuple[str, str]] = {
     exp.EQ: ("=", "equal to"),
     exp.NEQ: ("<>", "not equal to"),
+    exp.NullSafeEQ: ("IS", "equal to"),
+    exp.NullSafeNEQ: ("IS NOT", "not equal to"),
     exp.LT: ("<", "less than"),
     exp.LTE: ("<=", "less than or equal to"),
     exp.GT: (">", "greater than"),

@@ -142,8 +142,9 @@ class ExpressionParser(CallParser):
 
     def _parse_is(self, this: exp.Expr | None) -> exp.Expression:
         negated = self._match(TokenType.NOT)
-        if self.at("DISTINCT", "FROM"):
-            self.unsupported("IS [NOT] DISTINCT FROM")
+        if self.accept("DISTINCT", "FROM"):
+            node = exp.NullSafeEQ if negated else exp.NullSafeNEQ
+            return node(this=this, expression=self.scalar())
         self.expect_token(TokenType.NULL)
         return _negate(exp.Is(this=this, expression=exp.Null()), negated)
 

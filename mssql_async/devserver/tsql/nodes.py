@@ -227,6 +227,8 @@ PREDICATES: tuple[type[exp.Expr], ...] = (
     exp.Not,
     exp.EQ,
     exp.NEQ,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
     exp.GT,
     exp.GTE,
     exp.LT,
