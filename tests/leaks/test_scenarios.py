@@ -35,7 +35,10 @@ ASKED_FOR = {
     "nested atomic blocks": ("nested_blocks",),
     "on_commit": ("on_commit", "on_commit_coroutines"),
     "ATOMIC_REQUESTS": ("atomic_requests", "atomic_requests_async"),
-    "thread_sensitive=False": ("thread_insensitive",),
+    "thread_sensitive=False": (
+        "thread_insensitive",
+        "threads_left_dirty",
+    ),
     "plain threads": ("plain_threads",),
     "raw cursors left open": ("open_cursors", "queries_in_a_loop"),
     "temporary tables": ("temporary_tables",),
