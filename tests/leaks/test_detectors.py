@@ -335,6 +335,10 @@ class TestOrphanSession:
             pytest.param([A, B], [Known(PROCESS, 299, 2)], id="all counted"),
             pytest.param([A, B], [Known(PROCESS, 299, 2, (A,))], id="one counted only"),
             pytest.param([A], [Known(PROCESS, 299, 2, (A, B))], id="one ended by the server"),
+            pytest.param(
+                [Session(A.spid, "another time")], [Known(PROCESS, 299, 1, (A,))],
+                id="its login told anew after a reset",
+            ),
             pytest.param([A, A], [Known(PROCESS, 299, 1)], id="looked at twice"),
             pytest.param(
                 [A, B], [Known(PROCESS, 250, 1, (A,)), Known(PROCESS, 299, 2, (A, B))],

@@ -27,9 +27,11 @@ def detect(record: Record) -> Iterator[Finding]:
             for seen in sessions:
                 yield _finding(index, seen, f"process {process}, which is gone", "")
             continue
-        strangers = [seen for seen in sessions if seen.session not in told.sessions]
+        # By number alone: SQL Server may tell another time of login after a reset.
+        named = {session.spid for session in told.sessions}
+        strangers = [seen for seen in sessions if seen.session.spid not in named]
         # A connection whose session is gone at the server is known, and makes no room.
-        unnamed = max(0, told.count - len(set(told.sessions)))
+        unnamed = max(0, told.count - len(named))
         surplus = len(strangers) - unnamed
         for seen in strangers[len(strangers) - surplus :] if surplus > 0 else ():
             among = "" if surplus == len(strangers) else f", or another of {len(strangers)}"
@@ -50,7 +52,7 @@ def _latest(record: Record) -> dict[int, Known]:
 def _at_server(record: Record) -> dict[int, list[ServerSession]]:
     """The sessions under test of each process, each once, in the order of their numbers."""
     each = {
-        (seen.session, seen.process): seen
+        (seen.session.spid, seen.process): seen
         for seen in record.at_rest
         if not record.program or seen.program == record.program
     }
