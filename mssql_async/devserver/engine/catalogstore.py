@@ -44,6 +44,8 @@ _CLASSES: dict[str, type[Any]] = {
 _ENUMS: dict[str, type[enum.Enum]] = {
     cls.__name__: cls for cls in (sqltypes.Kind, schema.IndexKind, schema.ReferentialAction)
 }
+#: In the place of what a catalog does not have; a value of it may be None.
+_ABSENT = object()
 
 
 def _encode(value: Any) -> Any:
@@ -86,10 +88,10 @@ def create_tables(connection: sqlite3.Connection, database: str) -> None:
     )
 
 
-def _rows(contents: Contents) -> dict[tuple[str, str], Any]:
-    """The persisted things by the key of their row."""
-    rows: dict[tuple[str, str], Any] = {("next_object_id", ""): contents.next_object_id}
-    sections: dict[str, Mapping[Any, Any]] = {
+def _sections(contents: Contents) -> dict[str, Mapping[Any, Any]]:
+    """The persisted things by the kind of their row, and by their key."""
+    return {
+        "next_object_id": {"": contents.next_object_id},
         "schema": contents.schemas,
         "table": contents.tables,
         "view": contents.views,
@@ -98,21 +100,27 @@ def _rows(contents: Contents) -> dict[tuple[str, str], Any]:
         "function": contents.functions,
         "created": contents.created,
     }
-    for kind, things in sections.items():
-        for key, thing in things.items():
-            rows[(kind, json.dumps(key))] = thing
-    return rows
+
+
+def _row_name(kind: str, key: Any) -> str:
+    return "" if kind == "next_object_id" else json.dumps(key)
 
 
 def store(connection: sqlite3.Connection, database: str, old: Catalog, new: Catalog) -> None:
     """Write what differs between two catalogs, in the transaction that is open."""
-    before, after = _rows(old.contents), _rows(new.contents)
-    gone = [key for key in before if key not in after]
-    changed = [
-        (*key, json.dumps(_encode(thing)))
-        for key, thing in after.items()
-        if before.get(key) is not thing and (key not in before or before[key] != thing)
-    ]
+    gone: list[tuple[str, str]] = []
+    changed: list[tuple[str, str, str]] = []
+    before = _sections(old.contents)
+    for kind, after in _sections(new.contents).items():
+        past = before[kind]
+        if after is past:
+            continue
+        gone += [(kind, _row_name(kind, key)) for key in past if key not in after]
+        for key, thing in after.items():
+            known = past.get(key, _ABSENT)
+            # Most are the same objects: a statement touches one table of many.
+            if known is not thing and known != thing:
+                changed.append((kind, _row_name(kind, key), json.dumps(_encode(thing))))
     if gone:
         connection.executemany(
             f"DELETE FROM {database}.{CATALOG_TABLE} WHERE kind = ? AND name = ?", gone
