@@ -39,6 +39,7 @@ class Check:
     """Seconds since the cycle before."""
     median: float
     """Milliseconds."""
+    fastest: float
     messages: float | None
     """The query's own among them; ``None``: nobody counts."""
     logins: float | None
@@ -86,6 +87,7 @@ def checks(
                     name,
                     pause.seconds,
                     statistics.median(times[name]),
+                    min(times[name]),
                     sum(messages[name]) / number if messages[name] else None,
                     sum(logins[name]) / number if logins[name] else None,
                 )

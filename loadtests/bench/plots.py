@@ -152,7 +152,8 @@ def messages(part: Json) -> str | None:
     columns: dict[tuple[Any, ...], list[str]] = {}
     for name in names:
         columns.setdefault(cost[name], []).append(name)
-    works = list(dict.fromkeys(each["work"] for each in counts))
+    same = _same_when_synchronous(counts)
+    works = [each for each in dict.fromkeys(each["work"] for each in counts) if each not in same]
     rows = []
     for work in works:
         cells: list[tuple[float, str] | None] = []
@@ -163,10 +164,29 @@ def messages(part: Json) -> str | None:
     chart = Chart(
         "How many round trips does a request cost?",
         "Messages to the server for one request, counted there, logins included; they do not "
-        "depend on the machine.",
+        "depend on the machine." + (" Synchronous views cost the same." if same else ""),
     )
     chart.table([(_shared(names), _colour(names[0])) for names in columns.values()], rows)
     return chart.finished(small_print(part))
+
+
+_SYNCHRONOUS = ", sync view"
+"""What the name of such a kind of request ends with."""
+
+
+def _same_when_synchronous(counts: Sequence[Json]) -> set[str]:
+    """Kinds of request that need no row, if none of the synchronous ones does: every candidate
+    pays for them what it pays in an asynchronous view."""
+    cost = {
+        (each["candidate"], each["work"]): (each["messages"], each["logins"]) for each in counts
+    }
+    synchronous = {key: value for key, value in cost.items() if key[1].endswith(_SYNCHRONOUS)}
+    if any(
+        cost.get((name, work.removesuffix(_SYNCHRONOUS))) != value
+        for (name, work), value in synchronous.items()
+    ):
+        return set()
+    return {work for _, work in synchronous}
 
 
 def _shared(names: Sequence[str]) -> str:

@@ -144,5 +144,5 @@ def _parallel() -> parallel.Result:
     for pause in (0.0, 0.6):
         for candidate in CHECKED:
             login = 1.0 if candidate.name == STOCK else 0.0
-            result.checks.append(Check(candidate.name, pause, 1.25 + login, 1.0, login))
+            result.checks.append(Check(candidate.name, pause, 1.25 + login, 0.5, 1.0, login))
     return result

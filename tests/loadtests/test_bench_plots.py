@@ -182,6 +182,19 @@ def test_messages_are_told_by_number_and_equal_columns_are_one(
     assert together.count("3 queries") == 1
 
 
+def test_synchronous_views_have_rows_where_they_cost_something_else() -> None:
+    run = a_run()
+    counts = run["requests"]["counts"]
+    counts += [{**each, "work": f"{each['work']}, sync view"} for each in counts]
+    words = " ".join(Picture(plots.drawn(run)["messages.svg"]).words())
+    assert "Synchronous views cost the same." in words
+    assert "1 query, sync view" not in words
+    counts[-1]["messages"] += 1
+    words = " ".join(Picture(plots.drawn(run)["messages.svg"]).words())
+    assert "cost the same" not in words
+    assert "1 query, sync view" in words
+
+
 def test_where_a_candidate_was_stopped_is_told(pictures: dict[str, Picture]) -> None:
     picture = pictures["scale.svg"]
     words = " ".join(picture.words())
