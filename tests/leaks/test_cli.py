@@ -191,7 +191,7 @@ class TestAControl:
     ) -> None:
         outcome.scenarios[0].findings = {Detector.STATE_BLEED: 4}
         file = tmp_path / "outcome.json"
-        assert cli.main(["--control", "one", "--quiet", "--json", str(file)]) == FOUND
+        assert cli.main(["--control", "one", "--quiet", "--json", str(file)]) == CLEAN
         (control,) = read_json(file).controls
         assert control.caught
         assert control.findings == 4
