@@ -38,7 +38,7 @@ PARTS = (
     Part(
         "pool",
         "loadtests.bench.pool",
-        ("--turns", "20", "--cycles", "200", "--seconds", "0.2", "--rounds", "1", "--limit", "0.5"),
+        ("--alone", "--turns", "20", "--cycles", "200", "--seconds", "0.2", "--rounds", "1"),
     ),
     Part("requests", "loadtests.bench.requests"),
     Part("scale", "loadtests.bench.scale"),
