@@ -693,6 +693,11 @@ MESSAGES: dict[int, tuple[int, str]] = {
     10742: (15, "The offset specified in a OFFSET clause may not be negative."),
     10743: (15, "The number of rows provided for a FETCH clause must be greater then zero."),
     4199: (16, "Argument value 0 is invalid for argument 3 of generate_series function."),
+    144: (
+        15,
+        "Cannot use an aggregate or a subquery in an expression used for the group by list of a "
+        "GROUP BY clause.",
+    ),
     164: (
         15,
         "Each GROUP BY expression must contain at least one column that is not an outer reference.",

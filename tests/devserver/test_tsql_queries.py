@@ -195,6 +195,14 @@ def test_a_query_gives_its_rows(world: World, sql: str, expected: Rows) -> None:
         ("SELECT id FROM book b, author b", 1011),
         ("SELECT x.* FROM book", 107),
         ("SELECT title, SUM(price) FROM book", 8120),
+        ("SELECT COUNT(*) FROM book GROUP BY MAX(id)", 144),
+        ("SELECT COUNT(*) FROM book GROUP BY (SELECT pages)", 144),
+        (
+            "SELECT COUNT(*) FROM book b "
+            "GROUP BY CASE WHEN EXISTS (SELECT 1 FROM author a WHERE a.id = b.id) THEN 1 END",
+            144,
+        ),
+        ("SELECT COUNT(*) FROM book GROUP BY (SELECT MAX(v) FROM (VALUES (id), (2)) AS g(v))", 144),
         ("SELECT title FROM book GROUP BY id", 8120),
         ("SELECT id FROM book GROUP BY id ORDER BY title", 8120),
         ("SELECT SUM(SUM(price)) FROM book", 130),

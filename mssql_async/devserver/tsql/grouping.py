@@ -5,6 +5,8 @@ Source: T-SQL reference, "GROUP BY": a column outside of aggregates has to be gr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlglot import exp
 
 from ..errors import error
@@ -13,6 +15,7 @@ from .functions_aggregate import is_aggregate
 from .names import Names
 
 Shape = tuple[object, ...]
+_QUERIES = (nodes.SelectQuery, nodes.SetOperation, nodes.ValuesQuery)
 
 
 def _column_key(node: exp.Column, names: Names) -> Shape | None:
@@ -46,6 +49,14 @@ def _shape(node: object, names: Names) -> Shape:
     if isinstance(node, list | tuple):
         return tuple(_shape(item, names) for item in node)
     return (node,)
+
+
+def check_group_list(items: Iterable[exp.Expression]) -> None:
+    """:raises SqlError: 144 for an aggregate or a subquery in GROUP BY."""
+    for item in items:
+        for node in item.walk():
+            if isinstance(node, _QUERIES) or is_aggregate(node):
+                raise error(144)
 
 
 def check_grouping(query: exp.Expression, names: Names) -> None:

@@ -16,7 +16,7 @@ from ..schema import ObjectName, Table
 from ..sqltypes import BIGINT, INT, STRING_KINDS, SqlType
 from . import nodes, types
 from .expressions import Expressions, with_collation
-from .grouping import check_grouping
+from .grouping import check_group_list, check_grouping
 from .job import Job
 from .names import Names, Source, SourceColumn
 from .plan import ResolvedTable
@@ -199,6 +199,7 @@ class Queries(Sources, Expressions):
             names.aggregates = 147
             where = f" WHERE {self.predicate(args['where'], names)}"
             names.aggregates = None
+        check_group_list(args.get("group") or ())
         group = [self.scalar(item, names) for item in args.get("group") or ()]
         if any(value.constant for value in group):
             raise error(164)
