@@ -331,7 +331,14 @@ class _Run:
         self._progress.scenario_ended(result)
 
     def _growth(self, name: str, samples: list[Sample]) -> list[Finding]:
-        record = Record(name, self._options.seed, self._place.config.program, samples=samples)
+        """Beyond what was there before: threads that were idle have ended and come back."""
+        record = Record(
+            name,
+            self._options.seed,
+            self._place.config.program,
+            samples=samples if samples is self._samples else [*self._samples, *samples],
+            watched_from=min((sample.at for sample in samples), default=0.0),
+        )
         return find_all(record, (Detector.GROWTH,))
 
     def _whole_run(self) -> None:

@@ -707,6 +707,14 @@ class TestGrowth:
         assert "grew from 116.0 MiB to 144.0 MiB over 7000 contexts" in finding.message
         assert "4.1 KiB a context" in finding.message
 
+    def test_what_leads_beyond_all_that_was_before_is_found(self) -> None:
+        seen = record(samples=samples([24, 12, 10, 12, 14, 16, 18, 20, 22, 25]), watched_from=3)
+        assert "grew from 14 to 25" in the_one(self.DETECTOR, seen).message
+
+    def test_what_only_comes_back_to_that_is_not(self) -> None:
+        seen = record(samples=samples([26, 12, 10, 12, 14, 16, 18, 20, 22, 25]), watched_from=3)
+        assert found_by(self.DETECTOR, seen) == []
+
     def test_each_process_is_looked_at_alone(self) -> None:
         flat = [replace(each, process=43) for each in samples([10] * 9)]
         growing = samples([10 + 3 * number for number in range(9)])

@@ -274,6 +274,9 @@ class Record:
     """``None``: nobody looked."""
     samples: list[Sample] = field(default_factory=list)
     """Of the whole run so far, not of these contexts only."""
+    watched_from: float = 0.0
+    """Samples from then on are looked at for growth; older ones tell how large a process has
+    been before, as by threads that ended when there was nothing to do for them."""
 
     def story_of(self, token: Token) -> Story | None:
         return next((story for story in self.stories if story.token == token), None)

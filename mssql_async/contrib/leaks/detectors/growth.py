@@ -5,6 +5,8 @@ rest, each size is drawn as a straight line over the number of contexts run: its
 median of the slopes between any two samples (Theil and Sen), which a few wild samples do not
 move. A line that rises is no leak yet: a pool fills up, a cache gets warm, and then they stay.
 So the rise must also go on to the end, which the samples of the second half alone have to show.
+And it must lead beyond what the process has been before: threads that had nothing to do have
+ended, and come back.
 """
 
 from __future__ import annotations
@@ -61,12 +63,14 @@ def detect(record: Record) -> Iterator[Finding]:
     for sample in record.samples:
         processes.setdefault(sample.process, []).append(sample)
     for process, samples in sorted(processes.items()):
+        before = [sample for sample in samples if sample.at < record.watched_from]
+        samples = [sample for sample in samples if sample.at >= record.watched_from]
         if len(samples) < LEAST_SAMPLES:
             continue
-        samples = sorted(samples, key=lambda sample: (sample.contexts, sample.at))
+        samples.sort(key=lambda sample: (sample.contexts, sample.at))
         for limit in LIMITS:
             grown = _growth(limit, samples)
-            if grown is not None:
+            if grown is not None and not _was_as_large(limit, before, samples[-1]):
                 yield _finding(record, process, samples, limit, grown)
 
 
@@ -91,6 +95,11 @@ def _growth(limit: Limit, samples: Sequence[Sample]) -> float | None:
         and 3 * (sizes[-1] - limit.size(late[0])) >= grown
     )
     return slope if steep or steady else None
+
+
+def _was_as_large(limit: Limit, before: Sequence[Sample], now: Sample) -> bool:
+    """Whether the process only comes back to a size that it has had, and has left again."""
+    return any(limit.size(sample) >= limit.size(now) for sample in before)
 
 
 def theil_sen(samples: Sequence[Sample], size: Callable[[Sample], int]) -> float:
