@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.django_suite import __main__ as program
-from tests.django_suite import report, source
+from tests.django_suite import page, report, source
 from tests.django_suite.baseline import (
     BadBaseline,
     Baseline,
@@ -21,7 +21,7 @@ from tests.django_suite.baseline import (
     left_out,
     read_baseline,
 )
-from tests.django_suite.modules import ALL, CORE, labels
+from tests.django_suite.modules import ALL, CORE, LISTED, MORE, labels
 from tests.django_suite.outcomes import (
     Journal,
     ModuleReport,
@@ -29,6 +29,7 @@ from tests.django_suite.outcomes import (
     TestReport,
     read_journal,
 )
+from tests.django_suite.results import Numbers, Results, read_results, record, total
 from tests.django_suite.run import Suite
 from tests.django_suite.source import CannotFetch, WrongContent
 
@@ -150,7 +151,74 @@ class TestBaseline:
 def test_modules_are_those_named_else_a_list() -> None:
     assert labels(["basic", "basic"], core=True) == ["basic"]
     assert labels([], core=True) == list(CORE)
-    assert labels([], core=False) == list(ALL)
+    assert labels([], listed=True) == list(LISTED)
+    assert labels([]) == list(ALL)
+
+
+def test_no_module_is_in_both_lists() -> None:
+    assert len(set(ALL)) == len(ALL) == len(LISTED) + len(MORE)
+
+
+class TestResults:
+    COMPARISON = compare(
+        module(a=Outcome.PASSED, b=Outcome.FAILED, c=Outcome.FAILED, d=Outcome.SKIPPED),
+        {"m.b": DIALECT, "m.c": Expected(Reason.STAND_IN, "not done")},
+    )
+
+    def test_they_are_kept_by_version_and_module(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.json"
+        record("6.1.3", [self.COMPARISON], path)
+        record("5.2.19", [self.COMPARISON], path)
+        record("6.1.3", [compare(ModuleReport("n", (), 1.0), {})], path)
+        results = read_results(path)
+        assert {series: set(entry.modules) for series, entry in results.items()} == {
+            "5.2": {"m"},
+            "6.1": {"m", "n"},
+        }
+        expected = Numbers(tests=4, passed=1, skipped=1, dialect=1, stand_in=1, seconds=1)
+        assert results["5.2"].modules["m"] == expected
+        assert (expected.counting, expected.share) == (2, 50.0)
+
+    def test_those_of_another_release_are_gone(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.json"
+        record("6.1.2", [self.COMPARISON], path)
+        record("6.1.3", [compare(ModuleReport("n", (), 1.0), {})], path)
+        assert set(read_results(path)["6.1"].modules) == {"n"}
+
+    def test_a_run_that_broke_off_is_not_kept(self, tmp_path: Path) -> None:
+        path = tmp_path / "results.json"
+        record("6.1.3", [compare(ModuleReport("m", (), 1.0, broken="it ended"), {})], path)
+        assert read_results(path)["6.1"].modules == {}
+
+
+class TestPage:
+    """docs/django-suite.md says what results.json and expected.toml say."""
+
+    def test_it_has_the_facts_of_now(self) -> None:
+        """Else: ``python -m tests.django_suite.page``."""
+        written = page.PAGE.read_text("utf-8")
+        assert page.made(written, read_results()) == written
+
+    def test_facts_that_have_changed_change_it(self) -> None:
+        written = page.PAGE.read_text("utf-8")
+        results = read_results()
+        modules = {**results["6.1"].modules, "basic": Numbers(tests=80, passed=60, ours=20)}
+        now = page.made(written, {**results, "6.1": Results("6.1.3", modules)})
+        assert "60 of 80" in now
+        assert page.made(now, results) == written
+
+    def test_a_page_without_a_place_for_them_is_refused(self) -> None:
+        with pytest.raises(page.NoSuchPart, match="measure"):
+            page.made("# Django's own test suite", read_results())
+
+    @pytest.mark.parametrize("series", ["5.2", "6.1"])
+    @pytest.mark.parametrize("among", [LISTED, MORE])
+    def test_what_was_recorded_is_whole_and_enough(
+        self, series: str, among: tuple[str, ...]
+    ) -> None:
+        """Of all modules, and at least 92 per cent of what passes on SQL Server."""
+        recorded = read_results()[series].modules
+        assert total(recorded[label] for label in among).share >= 92
 
 
 class TestSource:

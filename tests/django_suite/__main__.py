@@ -15,8 +15,9 @@ import django
 
 from . import report
 from .baseline import Comparison, compare, gone, left_out, read_baseline
-from .modules import labels
+from .modules import LISTED, MORE, labels
 from .outcomes import ModuleReport, Outcome
+from .results import record
 from .run import Suite
 from .source import CannotFetch, WrongContent, suite
 
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongContent as error:
         print(f"Not run: {error}", file=sys.stderr)
         return 2
+    if options.record and (options.stock or options.patterns):
+        print("Recorded are whole modules with mssql_async only.", file=sys.stderr)
+        return 2
     engine = STOCK if options.stock else "mssql_async"
     baseline = read_baseline(".".join(map(str, django.VERSION[:2])))
     how = Suite(
@@ -49,17 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(f"Django {django.get_version()}, ENGINE = {engine!r}, {options.jobs} at a time")
     comparisons = []
-    for module in _run_all(how, labels(options.modules, core=options.core), options.jobs):
+    wanted = labels(options.modules, core=options.core, listed=options.listed)
+    for module in _run_all(how, wanted, options.jobs):
         comparison = compare(module, baseline)
         comparisons.append(comparison)
         print(_progress(comparison), flush=True)
     comparisons.sort(key=lambda comparison: comparison.module.label)
     if options.json is not None:
         _write(options.json, comparisons)
+    if options.record:
+        record(django.get_version(), comparisons)
     _print_all(comparisons, tracebacks=not options.brief)
     if not options.patterns:
         for test in gone([comparison.module for comparison in comparisons], baseline):
             print(f"note: {test} is expected to fail and does not exist")
+    for title, among in (("the list", LISTED), ("others", MORE)):
+        part = [comparison for comparison in comparisons if comparison.module.label in among]
+        if 0 < len(part) < len(comparisons):
+            print(f"{title}: {report.share(part)}")
     print(report.share(comparisons))
     status = 0 if all(comparison.is_as_expected for comparison in comparisons) else 1
     if options.compare_with_stock:
@@ -76,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "modules", nargs="*", help="modules of Django's tests, or dotted names in them"
     )
     parser.add_argument("--core", action="store_true", help="the few that .ci/run runs")
+    parser.add_argument("--listed", action="store_true", help="without the modules of others")
     parser.add_argument("-k", dest="patterns", action="append", default=[], metavar="PATTERN")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="modules at a time (%(default)s)"
@@ -86,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--brief", action="store_true", help="no tracebacks")
     parser.add_argument("--verbose", action="store_true", help="what runtests.py printed, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome there")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the numbers to results.json, which docs/django-suite.md is made of",
+    )
     parser.add_argument(
         "--stock", action="store_true", help="with mssql-django itself on the embedded server"
     )

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from .baseline import Comparison, Reason
-from .outcomes import Outcome
+from .results import numbers, total
 
 _HEADINGS = (
     "tests", "passed", "skipped", "dialect", "stand-in", "ours", "unexpected", "seconds",
 )  # fmt: skip
-_REASONS = (Reason.DIALECT, Reason.STAND_IN, Reason.OURS)
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
     """A line per module, and their sum. ``dialect``, ``stand-in`` and ``ours`` are expected
     failures."""
-    numbers = [_numbers(comparison) for comparison in comparisons]
+    several = {comparison.module.label: numbers(comparison) for comparison in comparisons}
+    several["all"] = total(list(several.values()))
     rows: list[tuple[str, Sequence[object]]] = [
         ("module", _HEADINGS),
-        *zip((comparison.module.label for comparison in comparisons), numbers, strict=True),
-        ("all", [sum(column) for column in zip(*numbers, strict=True)]),
+        *((label, astuple(counts)) for label, counts in several.items()),
     ]
     width = max(len(label) for label, _ in rows)
     return "\n".join(
@@ -29,32 +29,14 @@ def table(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _numbers(comparison: Comparison) -> list[int]:
-    module = comparison.module
-    return [
-        len(module.tests),
-        module.count(Outcome.PASSED),
-        module.count(Outcome.SKIPPED),
-        *(comparison.count(reason) for reason in _REASONS),
-        len(comparison.unexpected),
-        round(module.seconds),
-    ]
-
-
 def share(comparisons: Sequence[Comparison]) -> str:
     """How many of the tests that pass on SQL Server pass here, as far as is known."""
-    passed = sum(comparison.module.count(Outcome.PASSED) for comparison in comparisons)
-    failed = sum(
-        len(comparison.unexpected)
-        + comparison.count(Reason.STAND_IN)
-        + comparison.count(Reason.OURS)
-        for comparison in comparisons
-    )
-    if not passed + failed:
+    sums = total(numbers(comparison) for comparison in comparisons)
+    if not sums.counting:
         return "No test was run."
     return (
-        f"{passed} of {passed + failed} tests that are not expected to fail on SQL Server pass: "
-        f"{100 * passed / (passed + failed):.2f}%."
+        f"{sums.passed} of {sums.counting} tests that are not expected to fail on SQL Server "
+        f"pass: {sums.share:.2f}%."
     )
 
 
