@@ -142,7 +142,8 @@ class ExpressionParser(CallParser):
 
     def _parse_is(self, this: exp.Expr | None) -> exp.Expression:
         negated = self._match(TokenType.NOT)
-        if self.accept("DISTINCT", "FROM"):
+        if self.accept("DISTINCT"):
+            self.expect("FROM")
             node = exp.NullSafeEQ if negated else exp.NullSafeNEQ
             return node(this=this, expression=self.scalar())
         self.expect_token(TokenType.NULL)
