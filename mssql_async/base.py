@@ -344,6 +344,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             return
         if self._span:
             self._end_span()
+        elif not self.at_rest:
+            return  # it is in the middle of something of the thread's own
         self._span = number
         if span is not None:
             span.add(self)

@@ -31,10 +31,12 @@ class Wrapper(Protocol):
 class Span:
     """Lives as long as something may go on where it began."""
 
-    __slots__ = ("__weakref__", "_wrappers", "number")
+    __slots__ = ("__weakref__", "_wrappers", "context", "number")
 
-    def __init__(self) -> None:
+    def __init__(self, context: int) -> None:
         self.number = next(_numbers)
+        self.context = context
+        """The number of the context that it serves."""
         self._wrappers: weakref.WeakSet[Wrapper] = weakref.WeakSet()
         ended = weakref.finalize(self, _end, self.number, self._wrappers, os.getpid())
         ended.atexit = False
@@ -51,11 +53,15 @@ _span: contextvars.ContextVar[Span | None] = contextvars.ContextVar(
 def current_span() -> Span | None:
     """Of the code that runs here for a context of ours, in a thread that is no worker of one;
     ``None`` elsewhere."""
-    if current_worker() is not None or current_context() is None:
+    if current_worker() is not None:
         return None
+    context = current_context()
+    if context is None or context.home.thread is not None or context.home.adopted:
+        return None  # a thread of its own, or one whose transaction the context takes part in
     span = _span.get()
-    if span is None:
-        span = Span()
+    if span is None or span.context != context.number:
+        # asgiref hands variables back to callers, from where they come to other contexts.
+        span = Span(context.number)
         _span.set(span)
     return span
 

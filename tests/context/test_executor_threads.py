@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 
 from mssql_async import base
@@ -151,6 +152,30 @@ async def test_a_transaction_is_rolled_back(project: Project, run: Run) -> None:
     await in_a_task(first)
     assert await in_a_task(second) == (0, False, 0)
     assert await asyncio.to_thread(until, project.is_quiet)
+
+
+def test_nor_where_a_variable_of_an_earlier_one_came_to_all(project: Project) -> None:
+    """asgiref gives the context variables of what it has run to its caller; a server's main
+    thread hands them on to every request."""
+    with ThreadPoolExecutor(1) as executor:
+
+        async def leave() -> None:
+            async with request():
+                await sync_to_async(change, thread_sensitive=False, executor=executor)()
+
+        async def look() -> Any:
+            async with request():
+                return await sync_to_async(ask, thread_sensitive=False, executor=executor)(
+                    LOCK_TIMEOUT
+                )
+
+        def serve() -> None:
+            async_to_sync(leave)()
+            async_to_sync(leave)()
+            assert async_to_sync(look)() == -1
+
+        contextvars.copy_context().run(serve)
+    assert until(project.is_quiet)
 
 
 async def test_the_same_request_finds_what_it_left_there(
