@@ -24,6 +24,7 @@ from django.core import checks  # noqa: E402
 from django.db import DatabaseError, connections  # noqa: E402
 from django.db.backends.base.base import NO_DB_ALIAS  # noqa: E402
 from django.db.backends.signals import connection_created  # noqa: E402
+from django.db.backends.utils import debug_transaction  # noqa: E402
 from django.utils.functional import cached_property  # noqa: E402
 from mssql import base as mssql  # noqa: E402
 from mssql.introspection import SQL_TIMESTAMP_WITH_TIMEZONE  # noqa: E402
@@ -141,14 +142,25 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         # Else with a profile to come that the pool may have a connection for: see connect().
         return lease
 
-    def ensure_connection(self) -> None:
-        if self._span or current_worker() is None:
-            self._begin_span()
-        super().ensure_connection()
+    # What connects. Not ensure_connection() itself, which Django's tests replace on the base class
+    # with a function that calls it here.
+
+    def _cursor(self, *args: Any) -> Any:
+        self._begin_span()
+        return super()._cursor(*args)
+
+    def get_autocommit(self) -> bool:
+        self._begin_span()
+        return bool(super().get_autocommit())
+
+    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        self._begin_span()
+        super().set_autocommit(autocommit, *args, **kwargs)
 
     def connect(self) -> None:
         """Connect, and take what the receivers of ``connection_created`` set into the profile
         of this context: every connection it gets is at that profile."""
+        self._begin_span()
         try:
             super().connect()
         finally:
@@ -338,6 +350,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
 
     def _begin_span(self) -> None:
         """The next use may be another context's than the last one."""
+        if not self._span and current_worker() is not None:
+            return
         span = current_span()
         number = 0 if span is None else span.number
         if number == self._span:
@@ -434,6 +448,12 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def _savepoint(self, sid: str) -> None:
         with self.cursor() as cursor:
             cursor.execute(self.ops.savepoint_create_sql(sid))
+
+    def _savepoint_commit(self, sid: str) -> None:
+        # SQL Server has no statement for it. The log has a line, as for the COMMIT that the driver
+        # sends: ``assertNumQueries`` counts as with other databases, and as with the dialect.
+        with debug_transaction(self, f"-- RELEASE SAVEPOINT {sid}"):
+            pass
 
     def _savepoint_rollback(self, sid: str) -> None:
         with self.cursor() as cursor:

@@ -198,6 +198,7 @@ class TestWhatIsNoLeak:
         assert run.status == 0, run.output
         assert len(run.tests) == FINE.count("\ndef test_")
 
+    @pytest.mark.slow
     def test_only_as_far_as_was_said(self, tmp_path: Path) -> None:
         """The control: the same without what lets them off."""
         tests = re.sub(
@@ -242,6 +243,7 @@ def test_at_the_end(transactional_db, leak_check, request):
 """
 
 
+@pytest.mark.slow
 def test_the_fixture_fails_the_test_in_the_middle_and_at_its_end(tmp_path: Path) -> None:
     users_suites.write(tmp_path, IN_THE_MIDDLE)
     run = users_suites.run(tmp_path)
@@ -278,6 +280,7 @@ def test_without_one():
 
 
 @pytest.mark.parametrize("how", ["--leaks", "-oleaks=true"])
+@pytest.mark.slow
 def test_the_option_checks_what_uses_a_database(tmp_path: Path, how: str) -> None:
     users_suites.write(tmp_path, UNMARKED)
     run = users_suites.run(tmp_path, how)
@@ -287,6 +290,7 @@ def test_the_option_checks_what_uses_a_database(tmp_path: Path, how: str) -> Non
     assert "retained lease: " in run.tests["test_with_a_database"].error
 
 
+@pytest.mark.slow
 def test_the_option_may_allow(tmp_path: Path) -> None:
     users_suites.write(tmp_path, UNMARKED)
     run = users_suites.run(tmp_path, "--leaks", "-oleaks_allow=retained lease")
@@ -301,6 +305,7 @@ def test_the_option_may_allow(tmp_path: Path) -> None:
         ("(servers=True)", "does not take 'servers'"),
     ],
 )
+@pytest.mark.slow
 def test_a_marker_that_is_wrong_is_refused(tmp_path: Path, marker: str, complaint: str) -> None:
     users_suites.write(
         tmp_path, f"import pytest\n@pytest.mark.no_leaks{marker}\ndef test_it(): pass\n"
@@ -324,6 +329,7 @@ for permission in ("VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE"):
 )
 
 
+@pytest.mark.slow
 def test_without_the_permission_the_server_is_let_alone_with_one_warning(tmp_path: Path) -> None:
     names = ["cursor", "session", "transaction"]
     users_suites.write(tmp_path, LEAKS, conftest=MAY_NOT_LOOK)
@@ -340,6 +346,7 @@ def test_without_the_permission_the_server_is_let_alone_with_one_warning(tmp_pat
     assert "1 warning" in run.output
 
 
+@pytest.mark.slow
 def test_that_warning_is_no_error_where_warnings_are(tmp_path: Path) -> None:
     users_suites.write(tmp_path, LEAKS, conftest=MAY_NOT_LOOK)
     run = users_suites.run(tmp_path, "-k", "TestRepaired")
@@ -412,6 +419,7 @@ class TestOtherBackends:
         )
         return tmp_path
 
+    @pytest.mark.slow
     def test_are_checked_by_what_their_wrappers_show(self, suite: Path) -> None:
         run = users_suites.run(suite, "-W", "ignore::ResourceWarning")
         leaking = {
@@ -431,6 +439,7 @@ class TestOtherBackends:
             for text in (f"\n{detector}: ", "leaks: 1 finding.", *words):
                 assert text in run.tests[name].error
 
+    @pytest.mark.slow
     def test_pass_where_nobody_checks(self, suite: Path) -> None:
         run = users_suites.run(suite, "--no-leaks", "-W", "ignore")
         assert run.status == 0, run.output

@@ -48,6 +48,7 @@ def test_statements_side_by_side_cost_a_message_each_and_leave_what_the_pool_hol
     assert alone.left == 1
 
 
+@pytest.mark.slow
 def test_connections_that_stock_leaves_to_threads_are_seen() -> None:
     subjects = parallel.Subjects(
         manners=[
@@ -125,6 +126,7 @@ def test_on_another_server_nothing_is_counted() -> None:
     assert Counting(None).of(lambda: "done") == (Counted(None, None), "done")
 
 
+@pytest.mark.slow
 def test_the_report_has_every_part_and_no_secret() -> None:
     subjects = parallel.Subjects([MANNERS[1]], [OURS], [OURS])
     result = parallel.run(subjects, TINY, "a test")
@@ -138,6 +140,7 @@ def test_the_report_has_every_part_and_no_secret() -> None:
     assert Database("host", "1").password not in written + text
 
 
+@pytest.mark.slow
 def test_what_is_not_counted_is_left_empty_in_the_report() -> None:
     subjects = parallel.Subjects(manners=[MANNERS[1]])
     result = parallel.run(subjects, TINY, "a test", ["beside"])

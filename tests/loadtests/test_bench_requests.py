@@ -86,6 +86,7 @@ def test_requests_of_this_project_cost_no_round_trip_too_many(
 
 
 @pytest.mark.parametrize("stock", [STOCK, STOCK_PERSISTENT], ids=lambda each: each.key)
+@pytest.mark.slow
 def test_a_site_that_logs_in_for_every_request_is_seen(stock: Candidate, load: Load) -> None:
     counts = {each.work: each for each in requests.counted([stock], TINY, load)}
     assert list(counts) == list(EVERYWHERE)
@@ -168,6 +169,7 @@ def test_a_site_that_answers_with_errors_is_not_measured(load: Load) -> None:
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
+@pytest.mark.slow
 def test_a_run_fills_every_table() -> None:
     result = requests.run([OURS, STOCK], TINY, "a test")
     rows = result.throughput
@@ -185,6 +187,7 @@ def test_a_run_fills_every_table() -> None:
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
+@pytest.mark.slow
 def test_djangos_default_middleware_changes_no_count() -> None:
     sizes = dataclasses.replace(TINY, seconds=0.0)
     result = requests.run([OURS], sizes, "a test", middleware=True)
@@ -193,6 +196,7 @@ def test_djangos_default_middleware_changes_no_count() -> None:
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
+@pytest.mark.slow
 def test_the_database_can_be_further_away() -> None:
     sizes = dataclasses.replace(TINY, counted=0, delays=(0.0, 2.0), seconds=0.1)
     result = requests.run([OURS], sizes, "a test")
@@ -219,6 +223,7 @@ def test_a_run_that_takes_too_long_ends_and_says_what_is_missing() -> None:
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
+@pytest.mark.slow
 def test_who_is_not_installed_is_left_out_with_a_word() -> None:
     absent = Candidate("absent", "somebody absent", needs=("nobody_has_this",))
     result = requests.run([OURS, absent], dataclasses.replace(TINY, seconds=0.0), "a test")
