@@ -88,8 +88,7 @@ async def around_a_request() -> Enclosing | None:
     executor = waiting_executor()
     if executor is not None:
         return _Shared.of_thread(executor) if await sync_to_async(_is_tied)(None) else None
-    with beside_the_loop():
-        wrappers = [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
+    wrappers = _in_transaction_of_this_thread()
     return _Shared.of_wrappers(wrappers) if wrappers else None
 
 
@@ -109,8 +108,7 @@ async def enclosing(using: str) -> Enclosing | None:
             return Enclosing(context)
         if context.home.pinned_to is not None and not context.is_over:
             return Enclosing(context)  # a session with state, which the block is to see
-    with beside_the_loop():
-        wrappers = [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
+    wrappers = _in_transaction_of_this_thread()
     if any(wrapper.alias == using for wrapper in wrappers):
         # Only a test's fixture, or whoever calls asyncio.run in a transaction.
         return _Shared.of_wrappers(wrappers)
@@ -141,6 +139,12 @@ def in_transaction_here(using: str | None) -> bool:
         for wrapper in connections.all(initialized_only=True)
         if using in (None, wrapper.alias)
     )
+
+
+def _in_transaction_of_this_thread() -> list[Any]:
+    """Wrappers of the event loop's own thread that are in a transaction."""
+    with beside_the_loop():
+        return [w for w in connections.all(initialized_only=True) if w.in_atomic_block]
 
 
 def _is_tied(using: str | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from .calls import Call
+from .calls import Call, settle
 from .errors import TransactionBlockEnded
 from .worker import current_worker
 
@@ -68,10 +68,7 @@ class WaitingThread:
         following = self._pool.finished_above(call)
         future.forget_call()
         try:
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            settle(future, result, error)
         finally:
             del error, result  # a traceback refers to this frame
         return following

@@ -7,55 +7,26 @@ when the request has ended, with whatever state the request gave it.
 
 from __future__ import annotations
 
-import asyncio
-
-from asgiref.sync import sync_to_async
 from django.db import connections
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-
-from mssql_async.contrib.leaks.record import Fate
+from django.http import HttpRequest, HttpResponseBase
 
 from ..scenario import Reply, Scenario, Visit
 from ..story import Story
-
-
-class Refused(Exception):
-    """What the application does not want."""
+from ._threads import answer, ask, dirty
 
 
 class ThreadInsensitive(Scenario):
     async def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
-        work = {"read": read, "undo": undo, "dirty": dirty}[request.GET["work"]]
-        await story.aprobe()
-        await asyncio.gather(
-            sync_to_async(work, thread_sensitive=False)(story),
-            asyncio.to_thread(work, story),
-        )
-        return HttpResponse("done elsewhere")
+        return await answer(request, story, dirty_and_closed)
 
     async def visit(self, visit: Visit) -> Reply | None:
-        return await visit.get(work=visit.rand.choice(["read", "undo", "dirty"]))
+        return await ask(visit)
 
 
-def read(story: Story) -> None:
-    story.probe()
-    story.look()
-
-
-def undo(story: Story) -> None:
-    try:
-        with story.transaction():
-            story.write(Fate.ROLLED_BACK)
-            raise Refused
-    except Refused:
-        pass
-
-
-def dirty(story: Story) -> None:
+def dirty_and_closed(story: Story) -> None:
     """Whoever manages threads has to close their connections, as Django documents it: the thread
     itself goes on."""
     try:
-        story.change("lock timeout", "SET LOCK_TIMEOUT 4321", 4321)
-        story.probe()
+        dirty(story)
     finally:
         connections[story.alias].close()
