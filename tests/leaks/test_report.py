@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_the_first_finding_of_each_kind_is_described_with_both_contexts() -> Non
     assert f"1. {first.detector.value}: {first.message}" in text
     assert f"by {first.culprit.what}" in text
     assert f"seen by {first.victim.what}" in text
+    assert first.culprit.at is not None
+    assert first.victim.at is not None
+    for what, at in (
+        (f"by {first.culprit.what} at", first.culprit.at),
+        (f"seen by {first.victim.what} at", first.victim.at),
+        (f"seed {first.seed}, seen at", first.at),
+    ):
+        moment = datetime.fromtimestamp(at, UTC)
+        assert f"{what} {moment:%H:%M:%S}.{moment.microsecond // 1000:03d}" in text
     assert f"lease acquired at: {first.culprit.place}" in text
     assert {re.sub(r"\W", " ", each) for each in re.findall(r"\d\. ([a-z ]+):", text)} == {
         each.detector.value for each in result.findings

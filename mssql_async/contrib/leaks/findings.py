@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from .record import Record, Session, Story, Token
@@ -39,6 +40,7 @@ class Party:
     place: str = ""
     """Where it acquired its lease."""
     at: float | None = None
+    """When it did its part; in seconds since the epoch."""
 
     @classmethod
     def of(
@@ -58,6 +60,7 @@ class Finding:
     scenario: str
     seed: int
     at: float
+    """When it could be seen; in seconds since the epoch."""
     culprit: Party | None = None
     victim: Party | None = None
     session: Session | None = None
@@ -88,14 +91,20 @@ class Finding:
         for role, each in (("by", self.culprit), ("seen by", self.victim)):
             if each is None:
                 continue
-            lines.append(f"  {role} {each.what}")
+            when = "" if each.at is None else f" at {_clock(each.at)}"
+            lines.append(f"  {role} {each.what}{when}")
             if each.statement:
                 lines.append(f"     statement: {each.statement}")
             if each.place:
                 lines.append(f"     lease acquired at: {each.place}")
         where = f"  on {self.session}, " if self.session else "  "
-        lines.append(f"{where}scenario {self.scenario}, seed {self.seed}")
+        seen = f"seen at {_clock(self.at)} UTC"
+        lines.append(f"{where}scenario {self.scenario}, seed {self.seed}, {seen}")
         return "\n".join(lines)
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 #: Looks through a record. Must not change it.
