@@ -1,7 +1,8 @@
 """``python -m loadtests leaks``: run scenarios, or the controls that prove what it would find.
 
 Exit status: 0 nothing was found, or every control was caught; 1 there are findings, or a control
-was missed; 2 it could not run, or most contexts of a scenario have failed.
+was missed; 2 it proves nothing, because it could not run, or not to its end, or contexts hung, or
+most contexts of a scenario have failed (with ``--strict``: any of them).
 """
 
 from __future__ import annotations
@@ -36,20 +37,24 @@ from .overuvicorn import NotServed
 from .report.html import write_html
 from .report.json import read_json, write_json
 from .report.terminal import LiveProgress, print_verdict
-from .run import UnknownScenario, fresh_seed, run, versions
+from .run import UnknownScenario, fresh_seed, outcome_of, run, versions
 from .server import ServerFailed
 from .sites import NotPrepared
 from .subject.config import SubjectConfig, configure
 
 CLEAN, FOUND, FAILED = 0, 1, 2
 ALL = "all"
+STANDARD_OUTPUT = Path("-")
 CONTROL_CONTEXT, CONTROL_REST = 15.0, 4.0
 """Seconds that a context of a control has, and a wave to come to rest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Gives the exit status."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.control == ALL and (ignored := _ignored_by_all(given)):
+        parser.error(f"--control {ALL} runs each control as that says, without {ignored}")
     if given.list:
         _list()
         return CLEAN
@@ -57,34 +62,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     # `finally` blocks end the processes under test and the embedded server.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console(stderr=given.json == Path("-"))
+    console = Console(stderr=given.json == STANDARD_OUTPUT)
     try:
         outcome = _outcome(given, console)
     except (
         UnknownScenario, UnknownControl, ServerFailed, NotPrepared, NotServed, DriverNotFound
     ) as error:  # fmt: skip
-        print(f"loadtests leaks: {error}", file=sys.stderr)
-        return FAILED
+        return _failed(str(error))
     except KeyboardInterrupt:
-        print("loadtests leaks: interrupted", file=sys.stderr)
-        return FAILED
+        return _failed("interrupted")
     print_verdict(outcome, console)
-    if given.json is not None:
-        write_json(outcome, given.json)
-    if given.html is not None:
-        write_html(outcome, given.html)
-    if given.control:
+    try:
+        if given.json is not None:
+            write_json(outcome, sys.stdout if given.json == STANDARD_OUTPUT else given.json)
+        if given.html is not None:
+            write_html(outcome, given.html)
+    except OSError as error:
+        return _failed(f"the report could not be written: {error}")
+    if given.control and not outcome.broken_off:
         return FOUND if outcome.silent else CLEAN
     if not outcome.is_clean:
         return FOUND
-    if vain := [each.name for each in outcome.scenarios if each.failed > each.contexts / 2]:
-        print(
-            f"loadtests leaks: most contexts of {', '.join(vain)} failed; that nothing was found "
-            "there proves nothing",
-            file=sys.stderr,
-        )
-        return FAILED
-    return CLEAN
+    why = _proves_nothing(outcome, strict=given.strict)
+    return _failed(f"{why}; that nothing was found proves nothing") if why else CLEAN
+
+
+def _failed(why: str) -> int:
+    print(f"loadtests leaks: {why}", file=sys.stderr)
+    return FAILED
+
+
+def _proves_nothing(outcome: Outcome, *, strict: bool) -> str:
+    """Why nobody may rely on it that nothing was found; "" if one may."""
+    ran = [each for each in outcome.scenarios if not each.skipped]
+    if outcome.broken_off:
+        return outcome.broken_off.rstrip(".")
+    if not ran:
+        return "no scenario could run"
+    for what, which in (
+        ("contexts of {} hung", [each for each in ran if each.hung]),
+        ("most contexts of {} failed", [each for each in ran if each.failed > each.contexts / 2]),
+        ("contexts of {} failed", [each for each in ran if strict and each.failed]),
+    ):
+        if which:
+            return what.format(", ".join(each.name for each in which))
+    return ""
+
+
+def _ignored_by_all(given: argparse.Namespace) -> str:
+    options = ("engine", "conn_max_age", "contexts", "concurrency", "wave")
+    words = [f"--{name.replace('_', '-')}" for name in options if getattr(given, name) is not None]
+    return ", ".join(["names of scenarios", *words] if given.names else words)
 
 
 def _run_where_the_driver_is_known(
@@ -115,8 +143,15 @@ def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
     if not given.quiet:
         console.print(f"seed {seed}", highlight=False)
     began = time.perf_counter()
+    outcome = outcome_of(options)
     with LiveProgress(console, quiet=given.quiet) as progress:
-        outcome = asyncio.run(run(options, progress))
+        try:
+            asyncio.run(run(options, progress, outcome))
+        except (KeyboardInterrupt, NotServed) as error:
+            # What was found until then is worth having, if it has come to that.
+            if not outcome.scenarios:
+                raise
+            outcome.broken_off = str(error) or "The run was interrupted."
     if given.control:
         control = control_of(given.control)
         outcome.controls = [_result(control, outcome, time.perf_counter() - began)]
@@ -267,6 +302,23 @@ def _age(text: str) -> int:
     return _count(text, least=0)
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return number
+
+
+def _file(text: str) -> Path:
+    """Something that can be written once the run is over, as far as can be told now."""
+    path = Path(text)
+    if path == STANDARD_OUTPUT:
+        return path
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written")
+    return path
+
+
 def _count(text: str, least: int = 1) -> int:
     number = int(text)
     if number < least:
@@ -282,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
         "the one that MSSQL_HOST, MSSQL_PORT, MSSQL_USER, MSSQL_PASSWORD, MSSQL_DATABASE and "
         "MSSQL_EXTRA_PARAMS name.",
         epilog="Exit status: 0 nothing found, 1 findings or a control that was missed, 2 it could "
-        "not run, or most contexts of a scenario failed.",
+        "not run, or not to its end, or contexts hung, or most contexts of a scenario failed.",
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="scenario", help="which ones; default: all")
@@ -299,17 +351,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--loops", type=_count, metavar="N", help=f"event loops in-process ({default.loops})")
     add("--wave", type=_count, metavar="N", help="contexts at most that are looked at together")
     add(
-        "--context-patience", type=float, metavar="SECONDS",
+        "--context-patience", type=_seconds, metavar="SECONDS",
         help=f"that a context may take ({default.context_patience:g})",
     )  # fmt: skip
     add(
-        "--rest-patience", type=float, metavar="SECONDS",
+        "--rest-patience", type=_seconds, metavar="SECONDS",
         help=f"that contexts have to end before leases count as kept ({default.rest_patience:g})",
     )  # fmt: skip
     add("--seed", type=int, help="decides every choice; default: a fresh one, which is printed")
     add("--control", metavar="NAME", help="break the backend on purpose: a name, or 'all'")
-    add("--json", type=Path, metavar="FILE", help="write the outcome for machines")
-    add("--html", type=Path, metavar="FILE", help="write the report for people")
+    add(
+        "--strict", action="store_true",
+        help="end with status 2 if any context failed, not only if most of a scenario did",
+    )  # fmt: skip
+    add("--json", type=_file, metavar="FILE", help="write the outcome for machines; - is stdout")
+    add("--html", type=_file, metavar="FILE", help="write the report for people")
     add("--quiet", action="store_true", help="no progress, only the verdict")
     return parser
 

@@ -12,7 +12,6 @@ WAYS = (IN_PROCESS, UVICORN)
 LARGEST_WAVE = 1000
 WAVES = 8
 """That many samples show whether something grows."""
-SMALLEST_WAVE = 64
 
 
 _TIMES = ("context_patience", "rest_patience")
@@ -43,12 +42,13 @@ class RunOptions:
     rest_patience: float = 15.0
     """Seconds that a wave has to come to rest."""
 
-    def wave_of(self, contexts: int) -> int:
-        """How many of a scenario's contexts a wave has."""
+    def wave_of(self, contexts: int, most_at_once: int = LARGEST_WAVE) -> int:
+        """How many of a scenario's contexts a wave has: so few that there are :data:`WAVES`, and
+        enough for as many at a time as were asked for."""
         if self.wave:
             return self.wave
-        smallest = max(SMALLEST_WAVE, 2 * self.concurrency)
-        return max(1, min(LARGEST_WAVE, max(smallest, -(-contexts // WAVES))))
+        waves = min(WAVES, contexts // min(self.concurrency, most_at_once))
+        return max(1, min(LARGEST_WAVE, -(-contexts // max(1, waves))))
 
     def command(self) -> list[str]:
         """What repeats the run, word by word. There are no secrets in it: where the database is

@@ -160,6 +160,8 @@ class ScenarioResult:
     title: str = ""
     """The first line of its docstring."""
     contexts: int = 0
+    hung: int = 0
+    """Contexts that were given up."""
     errors: dict[str, int] = field(default_factory=dict)
     """Text -> how often. Not leaks, but they do not pass unseen."""
     statuses: dict[int, int] = field(default_factory=dict)
@@ -176,6 +178,8 @@ class ScenarioResult:
     """How many there were, the suppressed ones too."""
     suppressed: int = 0
     """Findings that are counted and not kept: those beyond the first few of a detector."""
+    unseen: dict[Detector, str] = field(default_factory=dict)
+    """What could not be looked for, or not all the time, and why."""
     lanes: list[Lane] = field(default_factory=list)
     """The picture: about 300 bars, of the wave with findings, else of the first."""
     stories: dict[Token, Told] = field(default_factory=dict)
@@ -194,6 +198,7 @@ class ScenarioResult:
             "name": self.name,
             "title": self.title,
             "contexts": self.contexts,
+            "hung": self.hung,
             "errors": dict(self.errors),
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "began_at": self.began_at,
@@ -204,6 +209,7 @@ class ScenarioResult:
             "skipped": self.skipped,
             "findings": {detector.value: count for detector, count in self.findings.items()},
             "suppressed": self.suppressed,
+            "unseen": {detector.value: why for detector, why in self.unseen.items()},
             "lanes": [lane.to_dict() for lane in self.lanes],
             "stories": {str(token): told.to_dict() for token, told in self.stories.items()},
         }
@@ -216,6 +222,7 @@ class ScenarioResult:
                 "statuses": {int(status): count for status, count in plain["statuses"].items()},
                 "latencies": Latencies.from_dict(plain["latencies"]),
                 "findings": {Detector(name): count for name, count in plain["findings"].items()},
+                "unseen": {Detector(name): why for name, why in plain.get("unseen", {}).items()},
                 "lanes": [Lane.from_dict(lane) for lane in plain["lanes"]],
                 "stories": {
                     int(token): Told.from_dict(told) for token, told in plain["stories"].items()
@@ -317,6 +324,8 @@ class Outcome:
     server: str = ""
     """In words: which server, which version; never how to log in."""
     versions: dict[str, str] = field(default_factory=dict)
+    broken_off: str = ""
+    """Why it ended before all scenarios had run; what it has found until then is here."""
     scenarios: list[ScenarioResult] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     """The first ones of each scenario and detector."""
@@ -368,6 +377,7 @@ class Outcome:
             "concurrency": self.concurrency,
             "server": self.server,
             "versions": dict(self.versions),
+            "broken_off": self.broken_off,
             "scenarios": [scenario.to_dict() for scenario in self.scenarios],
             "findings": [_finding_to_dict(finding) for finding in self.findings],
             "controls": [control.to_dict() for control in self.controls],

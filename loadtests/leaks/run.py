@@ -23,12 +23,13 @@ import pyodbc
 
 from loadtests.bench.requests_sites import place_for
 from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
+from mssql_async.contrib.leaks.detectors.growth import LEAST_SAMPLES, enough_samples
 from mssql_async.contrib.leaks.findings import Detector, Finding
 from mssql_async.contrib.leaks.record import Held, Known, Record, Sample, ServerSession, Token
 
 from . import clock, scenarios
 from .catalogue import catalogue, title_of
-from .drive import Tally, Wave, run_wave, shared
+from .drive import MOST_HUNG, Tally, Wave, run_wave, shared
 from .faults import Faults
 from .options import OURS, UVICORN, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
@@ -90,6 +91,39 @@ class Findings:
             self.counts[finding.detector] = count + 1
             if count < KEPT:
                 self.kept.append(finding)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Of one scenario, as its waves come and go."""
+
+    tally: Tally = field(default_factory=Tally)
+    findings: Findings = field(default_factory=Findings)
+    samples: list[Sample] = field(default_factory=list)
+    waves: int = 0
+    without_sessions: int = 0
+    """Waves after which the server did not show its sessions."""
+    without_rows: int = 0
+    """Waves after which nobody could read what rows there were."""
+
+    def unseen(self, blind: str) -> dict[Detector, str]:
+        """What could not be looked for all the time. ``blind``: why the server shows nothing."""
+        unseen = {}
+        if self.without_sessions:
+            unseen[Detector.ORPHAN_SESSION] = blind or (
+                f"the server did not show its sessions after {self.without_sessions} of "
+                f"{self.waves} waves"
+            )
+        if self.without_rows:
+            unseen[Detector.TRANSACTION_BLEED] = (
+                f"what rows were left could not be read after {self.without_rows} of "
+                f"{self.waves} waves"
+            )
+        if not enough_samples(self.samples):
+            unseen[Detector.GROWTH] = (
+                f"it takes {LEAST_SAMPLES} waves: more contexts, or a smaller --wave"
+            )
+        return unseen
 
 
 class KnownAlready:
@@ -159,16 +193,9 @@ def chosen(options: RunOptions) -> Sequence[str]:
     return options.names or known
 
 
-async def run(options: RunOptions, progress: Progress) -> Outcome:
-    """Run what the options say.
-
-    :raises UnknownScenario: see :func:`chosen`.
-    :raises ServerFailed: the server cannot be reached.
-    :raises NotPrepared: the database cannot be made ready.
-    :raises NotServed: a process under test does not start, or ends.
-    """
-    names = chosen(options)
-    outcome = Outcome(
+def outcome_of(options: RunOptions) -> Outcome:
+    """Of a run that has yet to be made."""
+    return Outcome(
         command=options.command(),
         started_at=clock.now(),
         seed=options.seed,
@@ -179,16 +206,31 @@ async def run(options: RunOptions, progress: Progress) -> Outcome:
         concurrency=options.concurrency,
         versions=versions(),
     )
-    async with the_place(options) as place:
-        known = catalogue()
-        outcome.server = place.server.describe()
-        if place.watcher.blind:
-            outcome.server += f". {place.watcher.blind}"
-        await _Run(options, place, outcome, progress).run([known[name] for name in names])
-        outcome.series = place.watcher.moments
-        outcome.marks = list(place.faults.marks)
-    outcome.ended_at = clock.now()
-    return outcome
+
+
+async def run(options: RunOptions, progress: Progress, outcome: Outcome) -> None:
+    """Run what the options say; what is found goes into ``outcome`` as it is found, so that a
+    run that does not come to its end has not been in vain.
+
+    :raises UnknownScenario: see :func:`chosen`.
+    :raises ServerFailed: the server cannot be reached.
+    :raises NotPrepared: the database cannot be made ready.
+    :raises NotServed: a process under test does not start, or ends.
+    """
+    names = chosen(options)
+    try:
+        async with the_place(options) as place:
+            known = catalogue()
+            outcome.server = place.server.describe()
+            if place.watcher.blind:
+                outcome.server += f". {place.watcher.blind}"
+            try:
+                await _Run(options, place, outcome, progress).run([known[name] for name in names])
+            finally:
+                outcome.series = place.watcher.moments
+                outcome.marks = list(place.faults.marks)
+    finally:
+        outcome.ended_at = clock.now()
 
 
 @asynccontextmanager
@@ -273,20 +315,33 @@ class _Run:
         return ""
 
     async def _scenario(self, scenario: Scenario, contexts: int) -> None:
-        place, options = self._place, self._options
+        watcher = self._place.watcher
         result = ScenarioResult(scenario.name, title_of(scenario), began_at=clock.now())
-        tally, findings = Tally(), Findings()
-        samples: list[Sample] = []
+        seen = _Seen()
         self._progress.scenario_began(scenario.name, contexts)
-
-        def progressed() -> None:
-            self._progress.progressed(tally.done, tally.failed, findings.total)
-
         first_token = self._next_token
         self._next_token += contexts
         began = time.perf_counter()
-        before = await in_thread(place.watcher.counted)
-        step = options.wave_of(contexts)
+        before = await in_thread(watcher.counted)
+        try:
+            await self._waves(scenario, contexts, first_token, result, seen)
+        finally:
+            self._keep(result, seen, contexts, time.perf_counter() - began)
+        # Whoever asks for the counters asks after the last context and before the next.
+        counted = (await in_thread(watcher.counted)).since(before)
+        result.logins, result.statements = counted.logins, counted.statements
+        self._progress.scenario_ended(result)
+
+    async def _waves(
+        self, scenario: Scenario, contexts: int, first_token: Token, result: ScenarioResult,
+        seen: _Seen,
+    ) -> None:  # fmt: skip
+        place, options, tally = self._place, self._options, seen.tally
+
+        def progressed() -> None:
+            self._progress.progressed(tally.done, tally.failed, seen.findings.total)
+
+        step = options.wave_of(contexts, scenario.most_at_once)
         for start in range(0, contexts, step):
             numbers = range(start, min(start + step, contexts))
             wave = Wave(
@@ -298,37 +353,41 @@ class _Run:
             )
             with suppress(CannotDo, pyodbc.Error):
                 await place.faults.end_all()
-            record = await self._settled(scenario)
-            samples += record.samples
+            record = await self._settled(scenario, seen)
+            seen.samples += record.samples
             record.samples = []
             found = find_all(record, WITHOUT_GROWTH)
-            if found and not findings.total:
+            if found and not seen.findings.total:
                 result.lanes, result.stories = draw(record, found)
             elif not result.lanes:
                 result.lanes, result.stories = draw(record, ())
-            findings.add(found)
+            seen.findings.add(found)
             await self._start_anew(record)
             for number in numbers:
                 SIGNALS.forget(first_token + number)
             progressed()
-            if tally.cannot:
+            if tally.cannot or tally.hung >= MOST_HUNG:
                 break
-        # Whoever asks for the counters asks after the last context and before the next.
-        counted = (await in_thread(place.watcher.counted)).since(before)
-        findings.add(self._growth(scenario.name, samples))
-        self._samples += samples
+
+    def _keep(self, result: ScenarioResult, seen: _Seen, contexts: int, seconds: float) -> None:
+        """What a scenario came to, also where it did not come to its end."""
+        tally, findings = seen.tally, seen.findings
+        findings.add(self._growth(result.name, seen.samples))
+        self._samples += seen.samples
         result.skipped = tally.cannot
         result.contexts = tally.done
+        result.hung = tally.hung
         result.errors = dict(tally.errors)
+        if tally.done < contexts and not tally.cannot:
+            result.errors["contexts that were not begun or not ended"] = contexts - tally.done
         result.statuses = dict(sorted(tally.statuses.items()))
-        result.seconds = time.perf_counter() - began
-        result.logins, result.statements = counted.logins, counted.statements
+        result.seconds = seconds
         result.latencies = Latencies.of(tally.latencies)
         result.findings = findings.counts
         result.suppressed = findings.total - len(findings.kept)
+        result.unseen = seen.unseen(self._place.watcher.blind)
         self._outcome.scenarios.append(result)
         self._outcome.findings += findings.kept
-        self._progress.scenario_ended(result)
 
     def _growth(self, name: str, samples: list[Sample]) -> list[Finding]:
         """Beyond what was there before: threads that were idle have ended and come back."""
@@ -360,7 +419,7 @@ class _Run:
 
     # --- what is seen once a wave is over ------------------------------------------------------
 
-    async def _settled(self, scenario: Scenario) -> Record:
+    async def _settled(self, scenario: Scenario, seen: _Seen) -> Record:
         """All that was seen of a wave, once everything that may come to rest has."""
         place = self._place
         record = await place.site.collect(self._patience)
@@ -373,6 +432,9 @@ class _Run:
         record.at_rest = at_rest or []
         self._known_already.strike_out(record)
         record.rows = await in_thread(self._rows)
+        seen.waves += 1
+        seen.without_sessions += at_rest is None
+        seen.without_rows += record.rows is None
         return record
 
     def _at_rest(self, known: Sequence[Known]) -> list[ServerSession] | None:

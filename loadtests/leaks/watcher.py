@@ -48,6 +48,10 @@ _LOCKS = (
 )
 _SHOWN = 200
 """Characters of a statement."""
+_NO_ANSWER = (
+    "The server did not say whether this login may see its sessions: nothing is seen from the "
+    "server's side, so orphan sessions, open transactions and locks are not found there."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ class Watcher:
         """Why nothing can be seen of the server; "" if it can."""
 
     def __enter__(self) -> Self:
-        self.blind = self._asked(self._find_out) or ""
+        blind = self._asked(self._find_out)
+        self.blind = _NO_ANSWER if blind is None else blind
         self._thread.start()
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from loadtests.leaks.cli import CLEAN, FAILED, FOUND
 from loadtests.leaks.controls import Control
 from loadtests.leaks.options import RunOptions
 from loadtests.leaks.outcome import Outcome, ScenarioResult
+from loadtests.leaks.overuvicorn import NotServed
 from loadtests.leaks.report.json import read_json, write_json
 from loadtests.leaks.run import Progress
 from mssql_async.contrib.leaks.findings import Detector
@@ -34,11 +36,11 @@ def outcome() -> Outcome:
 def ran_with(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> RanWith:
     ran: RanWith = []
 
-    async def run(options: RunOptions, progress: Progress) -> Outcome:
+    async def run(options: RunOptions, progress: Progress, _outcome: Outcome) -> None:
         ran.append(options)
-        return outcome
 
     monkeypatch.setattr(cli, "run", run)
+    monkeypatch.setattr(cli, "outcome_of", lambda _options: outcome)
     return ran
 
 
@@ -72,6 +74,28 @@ class TestItsStatus:
         outcome.scenarios[0].errors = {"answer 500: oh no": 2}
         assert cli.main(["--quiet"]) == FAILED
         assert "exceptions" in capsys.readouterr().err
+
+    def test_is_2_where_a_context_hung(
+        self, outcome: Outcome, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outcome.scenarios[0].hung = 1
+        assert cli.main(["--quiet"]) == FAILED
+        assert "contexts of exceptions hung" in capsys.readouterr().err
+
+    def test_is_2_with_any_error_if_it_has_to_be_strict(
+        self, outcome: Outcome, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["--quiet", "--strict"]) == CLEAN
+        outcome.scenarios[0].errors = {"answer 500: oh no": 1}
+        assert cli.main(["--quiet", "--strict"]) == FAILED
+        assert "contexts of exceptions failed" in capsys.readouterr().err
+
+    def test_is_2_where_nothing_ran(
+        self, outcome: Outcome, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outcome.scenarios[0].skipped = "needs the embedded server"
+        assert cli.main(["--quiet"]) == FAILED
+        assert "no scenario could run" in capsys.readouterr().err
 
     def test_is_1_where_most_contexts_failed_and_something_is_found(self, outcome: Outcome) -> None:
         outcome.scenarios[0].errors = {"answer 500: oh no": 2}
@@ -167,7 +191,14 @@ class TestItsOptions:
         assert ran_with[0].seed != ran_with[1].seed
         assert f"seed {ran_with[0].seed}" in capsys.readouterr().out
 
-    @pytest.mark.parametrize("wrong", ["--contexts 0", "--conn-max-age -3", "--over nonsense"])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *("--contexts 0", "--conn-max-age -3", "--over nonsense", "--context-patience nan"),
+            *("--rest-patience -1", "--rest-patience inf", "--control all --contexts 7"),
+            *("exceptions --control all", "--json /no/such/folder/o.json", "--html /"),
+        ],
+    )
     def test_have_to_make_sense(self, wrong: str) -> None:
         with pytest.raises(SystemExit):
             cli.main(wrong.split())
@@ -236,9 +267,81 @@ class TestItsFiles:
         assert read_json(json).scenarios == outcome.scenarios
         assert "exceptions" in html.read_text()
 
+    def test_are_written_to_standard_output_for_a_pipe(
+        self, outcome: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        cli.main(["--quiet", "--json", "-"])
+        told = capsys.readouterr()
+        (tmp_path / "piped.json").write_text(told.out)
+        assert read_json(tmp_path / "piped.json").scenarios == outcome.scenarios
+        assert "Nothing found" in told.err
+
     def test_are_as_the_terminal_has_it(self, outcome: Outcome, tmp_path: Path) -> None:
         write_json(outcome, tmp_path / "o.json")
         assert read_json(tmp_path / "o.json").contexts == 3
+
+
+class TestARunThatIsBrokenOff:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "o.json"
+
+    @pytest.fixture(params=[NotServed("A process under test has ended."), KeyboardInterrupt()])
+    def end(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> BaseException:
+        async def run(*_: object) -> None:
+            raise request.param
+
+        monkeypatch.setattr(cli, "run", run)
+        error: BaseException = request.param
+        return error
+
+    def test_tells_what_it_has_found_until_then(
+        self, end: BaseException, file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["--quiet", "--json", str(file)]) == FAILED
+        told = capsys.readouterr()
+        assert "Nothing found in 3 contexts; broken off: " in told.out
+        assert "proves nothing" in told.err
+        assert read_json(file).broken_off == (str(end) or "The run was interrupted.")
+
+    def test_has_leaks_all_the_same(
+        self, end: BaseException, outcome: Outcome, file: Path
+    ) -> None:
+        outcome.scenarios[0].findings = {Detector.GROWTH: 1}
+        assert cli.main(["--quiet", "--json", str(file)]) == FOUND
+        assert read_json(file).found == 1
+
+    def test_catches_no_control(
+        self, end: BaseException, controls: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["--control", "one", "--quiet"]) != CLEAN
+
+    def test_writes_nothing_before_there_is_something(
+        self, end: BaseException, outcome: Outcome, file: Path
+    ) -> None:
+        outcome.scenarios.clear()
+        assert cli.main(["--quiet", "--json", str(file)]) == FAILED
+        assert not file.exists()
+
+
+def test_one_that_is_interrupted_for_real_writes_its_report(tmp_path: Path) -> None:
+    file = tmp_path / "o.json"
+    command = [sys.executable, "-m", "loadtests", "leaks", "forked_workers", "sync_views"]
+    with subprocess.Popen(
+        [*command, "--contexts", "200000", "--json", str(file)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        # The first cannot run in memory, and says so once everything is ready for the second.
+        next(line for line in running.stdout if "forked_workers: skipped" in line)
+        running.send_signal(signal.SIGINT)
+        told, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode == FAILED, told
+    assert "Traceback" not in told
+    assert "interrupted" in read_json(file).broken_off
 
 
 def leaks(*arguments: str) -> str:

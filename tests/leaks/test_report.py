@@ -127,6 +127,39 @@ def test_what_did_not_run_says_why() -> None:
     assert re.search(r"^failover +skipped: needs the embedded server$", text, re.MULTILINE)
 
 
+def test_what_could_not_be_looked_for_is_not_shown_as_nothing(tmp_path: Path) -> None:
+    result = outcome()
+    first, second, *others = result.scenarios
+    for scenario in result.scenarios:
+        scenario.unseen = {Detector.GROWTH: "it takes 6 waves"}
+    first.unseen[Detector.ORPHAN_SESSION] = "This login lacks a right."
+    text = verdict_of(result, width=200)
+    rows = {each.name: next(r for r in text.splitlines() if r.startswith(each.name))
+            for each in (first, second)}  # fmt: skip
+    assert rows[first.name].count("?") == 2
+    assert rows[second.name].count("?") == 1
+    sentences = [
+        "Not looked for: growth, in all scenarios: it takes 6 waves.",
+        f"Not looked for: orphan session, in {first.name}: This login lacks a right.",
+    ]
+    write_html(result, tmp_path / "o.html")
+    page = (tmp_path / "o.html").read_text("utf-8")
+    for sentence in sentences:
+        assert sentence in text
+        assert sentence in page
+    assert page.count(">?<") == len(result.scenarios) + 1
+    write_json(result, tmp_path / "o.json")
+    assert read_json(tmp_path / "o.json") == result
+
+
+def test_a_run_that_was_broken_off_says_so(tmp_path: Path) -> None:
+    result = outcome(leaking=())
+    result.broken_off = "A process under test has ended."
+    write_html(result, tmp_path / "o.html")
+    for text in (verdict_of(result, width=200), (tmp_path / "o.html").read_text("utf-8")):
+        assert "broken off: A process under test has ended" in text
+
+
 def test_brackets_in_statements_are_no_markup() -> None:
     result = outcome()
     result.scenarios[0].errors = {"[bold]08S01[/bold] [Microsoft][ODBC]": 2}
@@ -208,6 +241,7 @@ def test_machines_find_the_verdict_at_the_top(tmp_path: Path) -> None:
         "clean": False,
         "findings": result.found,
         "errors": 6,
+        "broken_off": "",
         "silent_controls": ["control_growth"],
     }
     assert plain["schema"] == SCHEMA

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench.peers import ROOT
+from loadtests.leaks.drive import MOST_HUNG
 from loadtests.leaks.options import RunOptions
 from loadtests.leaks.outcome import Outcome, ScenarioResult
 from loadtests.leaks.picture import MOST_BARS, collisions, draw
@@ -109,6 +110,36 @@ class TestMssqlAsync:
         drawn = [result for result in busy if result.lanes and result.stories]
         assert len(drawn) > len(busy) / 2
         assert outcome.marks
+
+
+    def test_does_not_claim_that_nothing_grew_where_nobody_could_tell(self, ran: Ran) -> None:
+        _status, outcome, text = ran
+        unseen = [result for result in outcome.scenarios if Detector.GROWTH in result.unseen]
+        assert unseen
+        assert "Not looked for: growth, in" in text
+        assert "it takes 6 waves: more contexts, or a smaller --wave" in " ".join(text.split())
+
+
+def test_contexts_that_hang_prove_nothing(tmp_path: Path) -> None:
+    status, outcome, text = run_leaks(
+        tmp_path, "sync_views", "--context-patience", "0.0001", "--contexts", "500", "--seed", "1"
+    )
+    assert status == 2, text
+    (result,) = outcome.scenarios
+    assert result.hung >= MOST_HUNG
+    assert result.contexts < 500
+    not_begun = result.errors["contexts that were not begun or not ended"]
+    assert not_begun == 500 - result.contexts
+    assert "contexts of sync_views hung" in text
+
+
+def test_growth_is_looked_for_once_there_are_waves_enough(tmp_path: Path) -> None:
+    status, outcome, text = run_leaks(
+        tmp_path, "sync_views", "--contexts", "48", "--concurrency", "8", "--seed", "1"
+    )
+    assert status == 0, text
+    assert not outcome.scenarios[0].unseen
+    assert "Not looked for" not in text
 
 
 class TestOverUvicorn:
@@ -237,10 +268,17 @@ class TestOptions:
         ]
 
     @pytest.mark.parametrize(
-        ("contexts", "wave"), [(10, 64), (600, 75), (100_000, 1000), (1000, 125)]
+        ("contexts", "wave"), [(64, 8), (600, 75), (100_000, 1000), (1000, 125)]
     )
     def test_have_waves_enough_to_see_growth(self, contexts: int, wave: int) -> None:
         assert RunOptions(concurrency=8).wave_of(contexts) == wave
+
+    @pytest.mark.parametrize(("contexts", "wave"), [(5, 5), (8, 8), (15, 15), (24, 8), (30, 10)])
+    def test_have_waves_of_as_many_as_run_at_a_time(self, contexts: int, wave: int) -> None:
+        assert RunOptions(concurrency=8).wave_of(contexts) == wave
+
+    def test_have_more_waves_where_a_scenario_allows_fewer_at_a_time(self) -> None:
+        assert RunOptions(concurrency=8).wave_of(10, most_at_once=2) == 2
 
     def test_name_scenarios_that_there_are(self) -> None:
         assert chosen(RunOptions(("exceptions",))) == ("exceptions",)

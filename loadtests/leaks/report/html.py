@@ -21,7 +21,7 @@ from mssql_async.contrib.leaks.findings import Detector, Finding, Party
 from mssql_async.contrib.leaks.record import Use
 
 from ..outcome import Bar, Lane, Outcome, ScenarioResult, Told
-from .words import counted, duration, fit_to_show, number, verdict
+from .words import counted, duration, fit_to_show, not_looked_for, number, verdict
 
 _PAGE = Path(__file__).with_name("page")
 #: In this order they make one script.
@@ -202,6 +202,8 @@ def _header(outcome: Outcome) -> str:
     ]
     if outcome.failed:
         found.append(f'<li class="aside">{counted(outcome.failed, "error")} besides</li>')
+    if outcome.broken_off:
+        found.append(f'<li class="aside">broken off: {escape(outcome.broken_off)}</li>')
     if outcome.found and outcome.silent:
         silent = counted(len(outcome.silent), "control")
         found.append(f'<li class="aside"><a href="#controls">{silent} not caught</a></li>')
@@ -275,6 +277,7 @@ def _verdict_table(outcome: Outcome) -> str:
         f"{_total(each.logins for each in outcome.scenarios)}"
         f"{_total(each.statements for each in outcome.scenarios)}"
         "<td></td><td></td></tr></tfoot></table></div>"
+        + "".join(f'<p class="note">{escape(each)}</p>' for each in not_looked_for(outcome))
     )
 
 
@@ -292,7 +295,10 @@ def _verdict_row(scenario: ScenarioResult) -> str:
             f"skipped: {escape(scenario.skipped)}</td></tr>"
         )
     counts = "".join(
-        _count(scenario.findings.get(detector, 0), scenario.name, detector)
+        _count(
+            scenario.findings.get(detector, 0), scenario.name, detector,
+            scenario.unseen.get(detector, ""),
+        )
         for detector in _DETECTORS
     )
     return (
@@ -312,7 +318,12 @@ def _title(text: str) -> str:
     return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
-def _count(count: int, scenario: str = "", detector: Detector | None = None) -> str:
+def _count(
+    count: int, scenario: str = "", detector: Detector | None = None, unseen: str = ""
+) -> str:
+    if not count and unseen:
+        why = escape(f"not looked for: {unseen}")
+        return f'<td class="count none" title="{why}"><span aria-label="{why}">?</span></td>'
     if not count:
         return '<td class="count none"><span aria-label="none">·</span></td>'
     if detector is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TextIO
 
 from ..outcome import Outcome
 from .words import fit_to_show
@@ -17,8 +18,8 @@ class UnknownReport(ValueError):
     """A file is no report of the leak harness, or one of a version that is not known here."""
 
 
-def write_json(outcome: Outcome, path: Path | str) -> None:
-    """Raises ``OSError``."""
+def write_json(outcome: Outcome, to: Path | str | TextIO) -> None:
+    """Into a file, or what is open already. Raises ``OSError``."""
     plain = {
         "format": _FORMAT,
         "schema": SCHEMA,
@@ -26,11 +27,16 @@ def write_json(outcome: Outcome, path: Path | str) -> None:
             "clean": outcome.is_clean,
             "findings": outcome.found,
             "errors": outcome.failed,
+            "broken_off": outcome.broken_off,
             "silent_controls": [control.name for control in outcome.silent],
         },
         "outcome": fit_to_show(outcome).to_dict(),
     }
-    Path(path).write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
+    if isinstance(to, Path | str):
+        Path(to).write_text(text, encoding="utf-8")
+    else:
+        to.write(text)
 
 
 def read_json(path: Path | str) -> Outcome:

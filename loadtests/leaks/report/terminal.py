@@ -24,7 +24,15 @@ from rich.text import Text
 from mssql_async.contrib.leaks.findings import Detector, Finding
 
 from ..outcome import Outcome, ScenarioResult
-from .words import counted, duration, fit_to_show, number, short_number, verdict
+from .words import (
+    counted,
+    duration,
+    fit_to_show,
+    not_looked_for,
+    number,
+    short_number,
+    verdict,
+)
 
 #: Findings that are described in full; the other reports have more.
 DESCRIBED = 5
@@ -104,6 +112,8 @@ def print_verdict(outcome: Outcome, console: Console | None = None) -> None:
     if outcome.scenarios:
         console.print()
         _print_scenarios(outcome, console)
+        for sentence in not_looked_for(outcome):
+            console.print(Text(sentence, style=_SOFT), highlight=False)
     _print_errors(outcome, console)
     _print_findings(outcome, console)
     if outcome.controls:
@@ -189,7 +199,8 @@ def _row(
         line.append((duration(seconds).replace(" ", "") or nothing).rjust(width), style="not bold")
     for detector in detectors:
         count = scenario.findings.get(detector, 0)
-        text = short_number(count) if count else nothing
+        blank = "?" if detector in scenario.unseen else nothing
+        text = short_number(count) if count else blank
         line.append(text.rjust(_COUNT_WIDTH), style=_LEAK if count else _SOFT)
     return line
 
@@ -272,6 +283,8 @@ def _print_last_lines(outcome: Outcome, console: Console) -> None:
         line.append(f"; {counted(len(outcome.silent), 'control')} not caught")
     if outcome.failed:
         line.append(f"; {counted(outcome.failed, 'error')}", style="yellow")
+    if outcome.broken_off:
+        line.append(f"; broken off: {outcome.broken_off.rstrip('.')}", style="yellow")
     line.append(f" (seed {outcome.seed})", style="default not bold")
     console.print(line, highlight=False)
     if outcome.command:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mssql_async.contrib.leaks.findings import Detector
+
 from ..outcome import Outcome
 
 #: What a connection string or T-SQL says a secret with; only the value is hidden.
@@ -78,6 +80,26 @@ def _three_digits(value: float) -> str:
     if value < 99.95:
         return f"{value:.1f}"
     return f"{value:.0f}"
+
+
+def not_looked_for(outcome: Outcome) -> list[str]:
+    """A sentence for each thing that could not be looked for everywhere, and why."""
+    scenarios: dict[tuple[Detector, str], list[str]] = {}
+    ran = [scenario for scenario in outcome.scenarios if not scenario.skipped]
+    for scenario in ran:
+        for detector, why in scenario.unseen.items():
+            scenarios.setdefault((detector, why), []).append(scenario.name)
+    return [
+        f"Not looked for: {detector.value}, in {_which(names, len(ran))}: {why}"
+        + ("" if why.endswith(".") else ".")
+        for (detector, why), names in scenarios.items()
+    ]
+
+
+def _which(names: list[str], all_of_them: int) -> str:
+    if len(names) == all_of_them:
+        return "all scenarios"
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} scenarios"
 
 
 def verdict(outcome: Outcome) -> str:

@@ -11,7 +11,8 @@ ended, and come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -55,6 +56,12 @@ LIMITS = (
     Limit("sessions", lambda sample: sample.sessions, 0.01, 4, 8, _count),
     Limit("memory", lambda sample: sample.memory, 2048, 16 * MIB, None, _mebibytes),
 )
+
+
+def enough_samples(samples: Iterable[Sample]) -> bool:
+    """Whether anything can be said of at least one process."""
+    counts = Counter(sample.process for sample in samples)
+    return any(count >= LEAST_SAMPLES for count in counts.values())
 
 
 def detect(record: Record) -> Iterator[Finding]:
