@@ -226,7 +226,10 @@ class Story:
         self, alias: str, use: Use, session: Session, watch: _Watch, statement: str, place: str
     ) -> OpenTransaction | None:
         """The context had that session for that long; says in which transaction."""
-        transaction = open_transaction(self.token, alias)
+        if watch.is_awaited:
+            transaction = open_transaction(self.token, alias)
+        else:
+            transaction = self._transaction_here(alias)
         if session is not UNKNOWN:
             self._recorder.used(watch.connection, session, self.token, place)
             began, ended = watch.began_at, watch.ended_at
@@ -315,7 +318,7 @@ class Story:
         got = ", ".join(dict.fromkeys(_MARK.findall(texts))) or texts[:_SHOWN]
         statement = f"RAISERROR('{mark}', 16, 1)"
         self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, place)
-        if caught is not None and open_transaction(self.token, self.alias) is not None:
+        if caught is not None and self._transaction_here(self.alias) is not None:
             raise caught
         return got
 
@@ -382,7 +385,7 @@ class Story:
                 Note.objects.using(self.alias).create(token=self.token, row=row, fate=fate.value)
             known = fate
         finally:
-            transaction = open_transaction(self.token, self.alias)
+            transaction = self._transaction_here(self.alias)
             if transaction is not None and not transaction.is_open:
                 known = Fate.OPEN  # what becomes of it, nobody will tell any more
             session = watches[-1].session if watches else UNKNOWN
@@ -446,7 +449,7 @@ class Story:
     def transaction(self, alias: str | None = None) -> Iterator[OpenTransaction]:
         """``transaction.atomic``. Within another one a savepoint of it."""
         alias = alias or self.alias
-        outer = open_transaction(self.token, alias)
+        outer = self._transaction_here(alias)
         if outer is not None:
             count = len(outer.written)
             try:
@@ -461,6 +464,7 @@ class Story:
         try:
             with djangos.atomic(using=alias):
                 transaction = self.begun(alias)
+                transaction.thread = threading.get_ident()
                 yield transaction
                 if not djangos.get_rollback(using=alias):
                     fate = Fate.OPEN  # the commit may still fail; a hook tells when it has not
@@ -524,6 +528,18 @@ class Story:
         if _is_in_block(alias):
             djangos.on_commit(committed, using=alias)
         return transaction
+
+    def _transaction_here(self, alias: str) -> OpenTransaction | None:
+        """What a statement of this thread belongs to.
+
+        A call that was cancelled, and given up because it did not come to its end in time, may
+        still be in a block of Django's in its own thread. asgiref has told the task of it, by the
+        context variables of that thread; but what the task does next, it does elsewhere.
+        """
+        transaction = open_transaction(self.token, alias)
+        if transaction is None or transaction.thread in (0, threading.get_ident()):
+            return transaction
+        return transaction if connections[alias].in_atomic_block else None
 
     def over(self, fate: Fate, alias: str | None = None) -> None:
         """The transaction that :meth:`begun` told of has ended so."""
@@ -590,6 +606,11 @@ class _Watch:
         self._lease: tuple[Connection, float] | None = None
         self.connection: Connection | None = None
         self.began_at = self.ended_at = now()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it runs in a thread other than this one."""
+        return self._wrapper is None
 
     def sent(self) -> None:
         """It was executed, and its rows are not read: the session is the context's."""

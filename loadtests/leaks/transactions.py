@@ -21,6 +21,8 @@ class OpenTransaction:
     token: Token
     alias: str
     process: int
+    thread: int = 0
+    """The only one that statements of it can run in, as with Django's own blocks; 0: any."""
     written: list[Written] = field(default_factory=list)
     is_open: bool = True
     was_seen: bool = False

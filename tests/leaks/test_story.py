@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from loadtests.leaks.adapters import PoolAdapter
 from loadtests.leaks.recorder import Recorder
 from loadtests.leaks.signals import Signals, SignalServer, join
 from loadtests.leaks.story import Story
-from loadtests.leaks.transactions import OpenTransaction
+from loadtests.leaks.transactions import OpenTransaction, open_transaction
 from mssql_async.contrib.leaks.detectors import find_all
 from mssql_async.contrib.leaks.findings import Detector
 from mssql_async.contrib.leaks.record import (
@@ -35,6 +36,7 @@ from mssql_async.pool.registry import close_pools
 from tests.backend.conftest import wrapper_for
 
 SESSION = Session(51, "2024-01-01T00:00:00")
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -294,6 +296,57 @@ class TestTransactions:
         (theirs,) = sights
         assert theirs.session != mine.session
         assert not theirs.in_transaction
+
+
+class TestACallThatWasGivenUp:
+    """Its thread may still be in a block when its task goes on elsewhere, with the context
+    variables of that thread, which asgiref hands back."""
+
+    @contextmanager
+    def still_in_a_block(self, server: DevServer, story: Story) -> Iterator[Context]:
+        variables, is_in_it, may_end = copy_context(), threading.Event(), threading.Event()
+
+        def call() -> None:
+            with connected(server), story.transaction():
+                is_in_it.set()
+                may_end.wait(PATIENCE)
+
+        thread = threading.Thread(target=variables.run, args=[call])
+        thread.start()
+        assert is_in_it.wait(PATIENCE)
+        try:
+            yield variables.copy()
+        finally:
+            may_end.set()
+            thread.join()
+
+    def go_on(self, story: Story, other: Story) -> None:
+        for each in (story, other, story):
+            each.probe()
+
+    def test_shares_no_session_with_those_who_come_between_what_its_task_does_next(
+        self, server: DevServer, story: Story, recorder: Recorder
+    ) -> None:
+        with self.still_in_a_block(server, story) as variables:
+            variables.run(self.go_on, story, story_of(recorder))
+        record = recorder.drain()
+        assert not find_all(record, (Detector.SHARED_SESSION, Detector.TRANSACTION_BLEED))
+        assert len({unit.session for unit in record.units}) == 1
+        assert [unit.use for unit in record.units] == [Use.STATEMENT] * 3
+
+    def test_would_seem_to_where_nobody_asks_which_thread_it_is_in(
+        self,
+        server: DevServer,
+        story: Story,
+        recorder: Recorder,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(
+            Story, "_transaction_here", lambda story, alias: open_transaction(story.token, alias)
+        )
+        with self.still_in_a_block(server, story) as variables:
+            variables.run(self.go_on, story, story_of(recorder))
+        assert find_all(recorder.drain(), (Detector.SHARED_SESSION,))
 
 
 def row() -> Written:
