@@ -71,9 +71,7 @@ class OverUvicorn:
         self._shared: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._shared = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=_NO_TIMEOUT
-        )
+        self._shared = _session_of_all()
         return self
 
     async def __aexit__(
@@ -84,6 +82,12 @@ class OverUvicorn:
     ) -> None:
         if self._shared is not None:
             await self._shared.close()
+
+    async def hang_up(self) -> None:
+        """Let go of the connections that are kept alive. Their number is that of the most who
+        have ever asked at once: to the processes they are descriptors that only become more."""
+        before, self._shared = self.shared, _session_of_all()
+        await before.close()
 
     @asynccontextmanager
     async def visit(
@@ -110,6 +114,10 @@ class OverUvicorn:
         async with self.shared.get(address, timeout=timeout) as response:
             response.raise_for_status()
             return await response.json()
+
+
+def _session_of_all() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_NO_TIMEOUT)
 
 
 class UvicornVisit:

@@ -118,6 +118,7 @@ class _There:
         self._served = served
 
     async def collect(self, patience: float) -> Record:
+        await self.clients.hang_up()
         path = f"/__leaks__/collect?patience={patience:g}"
         asking = (self.clients.ask(port, path, patience + ANSWERING) for port in self.clients.ports)
         try:

@@ -162,6 +162,23 @@ async def visiting(clients: Clients, token: int = 7) -> AsyncIterator[Visit]:
         yield visit
 
 
+async def test_clients_over_sockets_share_connections_until_they_are_told_to_hang_up(
+    told: Told, signals: Signals
+) -> None:
+    async with clients_of("over sockets", application(told, signals), signals) as clients:
+        assert isinstance(clients, OverUvicorn)
+        for is_last in (False, True):
+            async with visiting(clients) as visit:
+                await visit.get()
+                await visit.get()
+            if not is_last:
+                await clients.hang_up()
+    first, second, third, fourth = (scope["client"] for scope in told.scopes)
+    assert first == second
+    assert third == fourth
+    assert first != third
+
+
 class TestAClient:
     async def test_asks_with_its_token(self, clients: Clients) -> None:
         async with visiting(clients) as visit:
