@@ -304,9 +304,7 @@ class TestARunThatIsBrokenOff:
         assert "proves nothing" in told.err
         assert read_json(file).broken_off == (str(end) or "The run was interrupted.")
 
-    def test_has_leaks_all_the_same(
-        self, end: BaseException, outcome: Outcome, file: Path
-    ) -> None:
+    def test_has_leaks_all_the_same(self, end: BaseException, outcome: Outcome, file: Path) -> None:
         outcome.scenarios[0].findings = {Detector.GROWTH: 1}
         assert cli.main(["--quiet", "--json", str(file)]) == FOUND
         assert read_json(file).found == 1

@@ -129,7 +129,7 @@ def test_what_did_not_run_says_why() -> None:
 
 def test_what_could_not_be_looked_for_is_not_shown_as_nothing(tmp_path: Path) -> None:
     result = outcome()
-    first, second, *others = result.scenarios
+    first, second, *_ = result.scenarios
     for scenario in result.scenarios:
         scenario.unseen = {Detector.GROWTH: "it takes 6 waves"}
     first.unseen[Detector.ORPHAN_SESSION] = "This login lacks a right."

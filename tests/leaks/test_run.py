@@ -111,7 +111,6 @@ class TestMssqlAsync:
         assert len(drawn) > len(busy) / 2
         assert outcome.marks
 
-
     def test_does_not_claim_that_nothing_grew_where_nobody_could_tell(self, ran: Ran) -> None:
         _status, outcome, text = ran
         unseen = [result for result in outcome.scenarios if Detector.GROWTH in result.unseen]

@@ -296,7 +296,9 @@ def _verdict_row(scenario: ScenarioResult) -> str:
         )
     counts = "".join(
         _count(
-            scenario.findings.get(detector, 0), scenario.name, detector,
+            scenario.findings.get(detector, 0),
+            scenario.name,
+            detector,
             scenario.unseen.get(detector, ""),
         )
         for detector in _DETECTORS
