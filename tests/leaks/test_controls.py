@@ -121,6 +121,28 @@ def test_is_caught_by_the_detector_that_it_names(name: str, ran: Callable[[str],
     assert seen.outcome.found_by(control.detector) == result.findings >= len(found)
 
 
+STATE = {
+    "application_locks": "application lock",
+    "context_info": "context info",
+    "identity_insert": "identity insert",
+    "isolation_level": "isolation level",
+    "set_options": "lock timeout",
+    "temporary_tables": "temporary table",
+    "use_database": "database",
+}
+"""What a scenario leaves in its session -> what the finding calls it."""
+
+
+@pytest.mark.slow
+def test_every_kind_of_state_is_seen_that_a_pool_without_a_reset_lends_on(tmp_path: Path) -> None:
+    seen = harness(
+        "-m", "loadtests", *ARGUMENTS, "--control", "no_reset", *STATE, "--contexts", "280",
+        file=tmp_path / "outcome.json",
+    )  # fmt: skip
+    told = " ".join(each.message for each in seen.outcome.findings)
+    assert {name for name, word in STATE.items() if word in told} == set(STATE), seen.printed
+
+
 def test_every_detector_has_two_controls() -> None:
     caught = [control.detector for control in CONTROLS.values()]
     assert {detector: caught.count(detector) >= 2 for detector in Detector} == dict.fromkeys(
