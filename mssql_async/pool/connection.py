@@ -6,6 +6,7 @@ import enum
 import itertools
 from typing import Any, Protocol
 
+from . import inherited
 from .connector import NO_PROFILE, Profile
 from .origin import Origin
 
@@ -37,6 +38,7 @@ class PooledConnection:
     """
 
     __slots__ = (
+        "__weakref__",
         "broken",
         "credential",
         "expires_at",
@@ -92,6 +94,7 @@ class PooledConnection:
         """What the session has been set to on top of the baseline."""
         self.statements: SessionBound | None = None
         """The session layer's prepared statements on this connection."""
+        inherited.note(self)
 
     def __repr__(self) -> str:
         return (

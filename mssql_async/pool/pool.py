@@ -27,8 +27,6 @@ from .waiters import CalledOff, Closed, Refusal, Turn, Waiter
 logger = logging.getLogger("mssql_async.pool")
 
 _all_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-# Kept for good in a forked child: collecting them would close the parent's connections.
-_inherited: list[object] = []
 
 # Looked up once: see books.py.
 _IN_USE, _OPEN = ConnectionState.IN_USE, PoolState.OPEN
@@ -595,10 +593,10 @@ def _holder_of(connection: PooledConnection) -> str:
 
 
 def _start_empty_after_fork() -> None:
-    """A child never touches the parent's connections, and its lock may have been held."""
+    """A child never touches the parent's connections (:mod:`.inherited` keeps them from being
+    finalized), and its lock may have been held."""
     for pool in list(_all_pools):
-        _inherited.append((pool._idle, pool._in_use))  # noqa: SLF001 - a part of this module
-        pool._start_empty()  # noqa: SLF001
+        pool._start_empty()  # noqa: SLF001 - a part of this module
 
 
 if hasattr(os, "register_at_fork"):

@@ -30,8 +30,6 @@ class _Key(NamedTuple):
 
 _lock = threading.Lock()
 _sources: dict[_Key, ConnectionSource] = {}
-# Kept for good in a forked child: collecting them would close the parent's connections.
-_inherited: list[dict[_Key, ConnectionSource]] = []
 
 
 def connection_source(
@@ -86,7 +84,6 @@ def pool_statistics() -> list[PoolStatistics]:
 
 def _start_empty_after_fork() -> None:
     global _sources, _lock
-    _inherited.append(_sources)
     _sources = {}
     _lock = threading.Lock()  # the parent may have held it at the moment of the fork
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyodbc
 
-from ..pool import odbc, origin
+from ..pool import inherited, odbc, origin
 from ..pool.connection import PooledConnection
 from ..pool.connector import NO_PROFILE, Profile, Replay
 from ..pool.lenders import Lender
@@ -726,11 +726,11 @@ class LeasedConnection:
         self._finalizer.detach()
         self._guard = Guard()  # somebody in the parent may have held the other
         for hold in (self._hold, *self._streams):
-            if hold is not None:
-                _inherited.append(hold)
-                if hold.result is not None:
-                    _inherited.append(hold.result.raw)
-                    hold.result.raw = None
+            # The connection never is finalized (pool/inherited.py), nor what it keeps; a cursor
+            # that is in use is nobody's but the result's.
+            if hold is not None and hold.result is not None:
+                inherited.never_finalize(hold.result.raw)
+                hold.result.raw = None
         self._hold = None
         self._streams.clear()
         self._orphans.clear()
@@ -815,18 +815,31 @@ def _abandon(source: Lender, held: set[PooledConnection]) -> None:
         source.abandon(connection)
 
 
-# Kept for good: to collect them would close the parent's connections under its feet.
-_inherited: list[object] = []
+#: The leases there are while a thread forks. A child has the forking thread only, and what the
+#: others had to themselves is collected in it before anybody is asked: finalizers would run.
+_forking: dict[int, list[LeasedConnection]] = {}
+
+
+def _hold_before_fork() -> None:
+    _forking[threading.get_ident()] = live_leases()
+
+
+def _let_go_after_fork() -> None:
+    _forking.pop(threading.get_ident(), None)
 
 
 def _disown_after_fork() -> None:
     """In a forked child: no lease of the parent, nor a cursor of it, may be used, closed or
     given back."""
-    for lease in list(_live):
+    for lease in live_leases():
         lease._disown()  # noqa: SLF001
-        _inherited.append(lease)
     _live.clear()
+    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_after_fork)
+    os.register_at_fork(
+        before=_hold_before_fork,
+        after_in_parent=_let_go_after_fork,
+        after_in_child=_disown_after_fork,
+    )

@@ -46,6 +46,39 @@ def test_a_child_that_took_it_for_the_end_would_close_the_parents_connection(
     assert after == "OperationalError"
 
 
+class TestAChildThatEndsAsProgramsDo:
+    """On its way out the interpreter finalizes what it can find; ``os._exit`` has none of it."""
+
+    def run(self, server: DevServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.invariants.exiting", str(server.port), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @pytest.mark.parametrize(
+        ("how", "what"),
+        [
+            *(("exit", what) for what in ("idle", "transaction", "unread", "thread")),
+            *((how, "transaction") for how in ("grandchild", "multiprocessing")),
+        ],
+    )
+    def test_leaves_the_parents_connection_alone(
+        self, server: DevServer, how: str, what: str
+    ) -> None:
+        process = self.run(server, how, what)
+        assert not process.returncode, process.stderr
+        before, after = process.stdout.splitlines()
+        assert after == before
+
+    def test_would_have_closed_it_if_only_lists_had_kept_it(self, server: DevServer) -> None:
+        """The positive control: the parent's transaction is gone."""
+        process = self.run(server, "exit", "transaction", "broken")
+        assert process.returncode
+        assert "08S01" in process.stderr
+
+
 def child_gets_a_pool() -> bool:
     """Of a parent in whose registry another thread is just then."""
     with registry._lock:
