@@ -44,18 +44,38 @@ RETIRING_ERRORS = frozenset(
     }
 )
 
-#: Deadlock victim, lock request time-out, snapshot update conflict.
-CONFLICTS = frozenset({1205, 1222, 3960})
+#: The server has rolled the transaction back because of another one, and the same again may
+#: succeed.
+LOST_CONFLICTS = frozenset(
+    {
+        1205,  # deadlock victim: "Rerun the transaction"
+        3960,  # SNAPSHOT: somebody else has changed the row since: "Retry the transaction"
+        3961,  # SNAPSHOT: DDL has changed the object since the transaction began
+        3966,  # SNAPSHOT: victim when the version store was shrunk: "Retry the transaction"
+        # Memory-optimised tables ("Transactions with memory-optimized tables", which lists them
+        # as what makes a transaction fail, to be run again from its beginning).
+        41301,  # the transaction it depended on did not commit
+        41302,  # somebody else has changed the row since: "The transaction was aborted"
+        41305,  # REPEATABLE READ validation, at the commit
+        41325,  # SERIALIZABLE validation, at the commit
+        41839,  # too many commit dependencies
+    }
+)
+
+#: ``LOCK_TIMEOUT`` has passed. The transaction is still there.
+LOCK_TIMEOUT = 1222
+
+CONFLICTS = LOST_CONFLICTS | {LOCK_TIMEOUT}
 
 #: Errors after which the transaction is gone, or good for nothing but ROLLBACK, with XACT_ABORT
 #: off. Every other one ends its statement only, as far as its number says.
 TRANSACTION_ENDING_ERRORS = frozenset(
     {
-        1205,  # chosen as the deadlock victim
+        *LOST_CONFLICTS,
         # SNAPSHOT: begun under another level ("will cause the transaction to abort", SET
-        # TRANSACTION ISOLATION LEVEL); row version gone; update conflict; object was altered;
-        # DDL inside of it; version store shrunk. Their texts say so: "transaction failed".
-        *(3951, 3958, 3960, 3961, 3964, 3966),
+        # TRANSACTION ISOLATION LEVEL); row version gone; DDL inside of it. Their texts say so:
+        # "transaction failed".
+        *(3951, 3958, 3964),
         # Doomed (XACT_STATE() is -1), and found doomed where a batch begins or ends.
         *(3930, 3931, 3939, 3998),
         # Ended inside of a trigger or CLR routine, or with a MARS batch.
@@ -86,11 +106,16 @@ _NOT_RECOVERED = "IMC"
 _DEADLOCK_STATE = "40001"
 """Class 40 also has 40003, "statement completion unknown", which nobody may run again."""
 
+#: The driver has stopped a statement by an attention: time-out, and "operation canceled".
+_ATTENTION_STATES = frozenset({"HYT00", "HY008"})
+
 # pyodbc writes "[state] text (number) (function)" for the first record of an error and
-# "; [state] text (number)" for the others. A text begins with who wrote it, in brackets.
+# "; [state] text (number)" for the others. A text begins with who wrote it, in brackets: what the
+# server wrote comes behind the first _FROM_SERVER, and may begin with a bracket itself.
 _NEXT_RECORD = re.compile(r"; (?=\[[0-9A-Z]{5}\] \[)")
 _RECORD = re.compile(
-    r"\[(?P<state>[0-9A-Z]{5})\] (?P<origin>(?:\[[^\]]*\])*)(?P<text>.*) "
+    r"\[(?P<state>[0-9A-Z]{5})\] "
+    r"(?P<origin>(?:\[(?!SQL Server\])[^\]]*\])*+(?:\[SQL Server\])?)(?P<text>.*) "
     r"\((?P<number>-?\d+)\)(?: \(SQL\w+\))?",
     re.DOTALL,
 )
@@ -183,13 +208,17 @@ def ended_transaction(error: BaseException, *, xact_abort: bool = False) -> bool
     but ROLLBACK. The driver would silently begin another one with the next statement.
 
     :param xact_abort: whether the session has ``SET XACT_ABORT ON``; then errors that end only
-        their statement do it too ("SET XACT_ABORT").
+        their statement do it too ("SET XACT_ABORT"), and so does the attention by which a
+        statement is stopped.
 
     No driver has to be asked, and none can be: Microsoft's keeps what the server told it
     (ENVCHANGE) to itself, and that an attribute "cannot be set now" (HY011) is not it: it says
     so after a rollback in T-SQL, and not before the first statement.
     """
-    if xact_abort and any(diagnostic.from_server for diagnostic in diagnostics(error)):
+    if xact_abort and any(
+        diagnostic.from_server or diagnostic.state in _ATTENTION_STATES
+        for diagnostic in diagnostics(error)
+    ):
         return True
     return _is_any_of(error, TRANSACTION_ENDING_ERRORS)
 

@@ -11,6 +11,7 @@ import pyodbc
 import pytest
 
 from mssql_async.pool.odbc import (
+    CONFLICTS,
     RETIRING_ERRORS,
     TRANSACTION_ENDING_ERRORS,
     diagnostics,
@@ -63,6 +64,13 @@ class TestDiagnostics:
         error = server(2628, "22001", text)
         assert error_numbers(error) == {2628}
         assert not ends_connection(error)
+
+    def test_what_the_server_wrote_may_begin_with_brackets(self) -> None:
+        for text in ("[Order 5] not found", "[a][SQL Server]", "[", ""):
+            (found,) = diagnostics(server(50001, text=text))
+            assert (found.number, found.from_server) == (50001, True)
+        (found,) = diagnostics(driver("HY000", "[Order 5] not found"))
+        assert not found.from_server
 
     def test_the_same_number_at_the_end_of_a_record_is_one(self) -> None:
         """The control of the test above."""
@@ -208,13 +216,20 @@ class TestEndedTransaction:
         assert ended_transaction(server(2627, "23000"), xact_abort=True)
         assert not ended_transaction(driver("HY000", "Connection is busy"), xact_abort=True)
 
+    @pytest.mark.parametrize("state", ["HYT00", "HY008"])
+    def test_and_so_does_the_attention_that_stops_a_statement(self, state: str) -> None:
+        assert ended_transaction(driver(state, "It was stopped"), xact_abort=True)
+
 
 class TestIsConflict:
-    @pytest.mark.parametrize(
-        "error", [server(1205, "40001"), server(1222), server(3960)], ids=["1205", "1222", "3960"]
-    )
-    def test_another_try_may_succeed(self, error: pyodbc.Error) -> None:
-        assert is_conflict(error)
+    @pytest.mark.parametrize("number", sorted(CONFLICTS))
+    def test_another_try_may_succeed(self, number: int) -> None:
+        assert is_conflict(server(number, "40001" if number == 1205 else "42000"))
+
+    def test_after_all_but_a_lock_time_out_from_the_transactions_beginning(self) -> None:
+        conflicts = {1205, 1222, 3960, 3961, 3966, 41301, 41302, 41305, 41325, 41839}
+        assert conflicts == CONFLICTS
+        assert conflicts - {1222} <= TRANSACTION_ENDING_ERRORS
 
     def test_a_statement_that_may_have_completed_is_not_tried_again(self) -> None:
         assert not is_conflict(driver("40003", "Statement completion unknown"))
