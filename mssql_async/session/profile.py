@@ -16,9 +16,10 @@ _STRING = r"N?'(?:[^']|'')*'"
 _NAME = r"(?:\w+|\[(?:[^\]]|\]\])+\])"
 _VALUE = rf"(?:{_STRING}|-?\w+(?:\.\d+)?)"
 #: Options that mean the same whenever they are set, and need nothing but themselves. Not those
-#: that keep statements from being run, and not IMPLICIT_TRANSACTIONS and IDENTITY_INSERT.
+#: that keep statements from being run, nor IDENTITY_INSERT, nor what has each statement begin a
+#: transaction that nobody knows of: IMPLICIT_TRANSACTIONS, and ANSI_DEFAULTS, which sets it.
 _OPTIONS = (
-    "ANSI_DEFAULTS|ANSI_NULL_DFLT_OFF|ANSI_NULL_DFLT_ON|ANSI_NULLS|ANSI_PADDING|ANSI_WARNINGS"
+    "ANSI_NULL_DFLT_OFF|ANSI_NULL_DFLT_ON|ANSI_NULLS|ANSI_PADDING|ANSI_WARNINGS"
     "|ARITHABORT|ARITHIGNORE|CONCAT_NULL_YIELDS_NULL|CONTEXT_INFO|CURSOR_CLOSE_ON_COMMIT"
     "|DATEFIRST|DATEFORMAT|DEADLOCK_PRIORITY|FORCEPLAN|LANGUAGE|LOCK_TIMEOUT|NOCOUNT"
     "|NUMERIC_ROUNDABORT|QUERY_GOVERNOR_COST_LIMIT|QUOTED_IDENTIFIER|ROWCOUNT|TEXTSIZE|XACT_ABORT"

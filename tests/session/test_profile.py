@@ -39,6 +39,8 @@ class TestReplayable:
             "SET @a = 1",
             "SET NOEXEC ON",
             "SET IMPLICIT_TRANSACTIONS ON",
+            "SET ANSI_DEFAULTS ON",
+            "SET REMOTE_PROC_TRANSACTIONS ON",
             "SET IDENTITY_INSERT t ON",
             "SET LANGUAGE Deutsch; DELETE t",
             "SET LANGUAGE Deutsch DELETE t",
