@@ -33,7 +33,9 @@ class SQLInsertCompiler(mssql.SQLInsertCompiler):  # type: ignore[misc]
         return sql, params
 
     def as_sql(self) -> list[tuple[str, Any]]:
-        return [(sql, _untyped_where_grouped(sql, params)) for sql, params in super().as_sql()]
+        return [
+            _as_a_call(sql, _untyped_where_grouped(sql, params)) for sql, params in super().as_sql()
+        ]
 
 
 class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
@@ -89,6 +91,18 @@ def _null_for(field: Any, connection: Any) -> TypedNull | None:
         return None
     column_type = field.db_type(connection)
     return None if column_type is None else null_of(column_type)
+
+
+_ITS_KEY = "SELECT CAST(SCOPE_IDENTITY() AS bigint)"
+
+
+def _as_a_call(sql: str, params: Any) -> tuple[str, Any]:
+    """The dialect's ``SET NOCOUNT ON; INSERT … DEFAULT VALUES`` for a model that has nothing but
+    its key, with a parameter: sent bare, the option would outlive it and the session have to
+    be reset."""
+    if not params and sql.startswith("SET NOCOUNT ON") and sql.endswith(_ITS_KEY):
+        return f"{sql} WHERE 1 = %s", (1,)
+    return sql, params
 
 
 def _untyped_where_grouped(sql: str, params: Any) -> Any:
