@@ -108,9 +108,11 @@ class LeasedCursor:
             self._end_result()
         if isinstance(params, list | tuple):
             rows: Any = plain_rows(params)
-        else:  # the driver takes them one by one
+            parameterised = all(rows)
+        else:  # the driver takes them one by one, so nobody has seen them
             rows = (plain_rows([row])[0] for row in params)
-        self._result = lease.run_many(sql, rows, self._settings)
+            parameterised = False
+        self._result = lease.run_many(sql, rows, self._settings, parameterised=parameterised)
 
     def callproc(self, procname: str, params: Any = ()) -> list[Any]:
         """Execute a stored procedure. Returns the parameters: the driver gives back no output

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 import pyodbc
@@ -47,6 +48,9 @@ _CHANGE_THE_DRIVER = frozenset(
         "setencoding",
     }
 )
+
+#: As many as the driver takes for a number of rows to skip.
+_ALL_ROWS = 2**31 - 1
 
 _ROLLED_BACK = "The rows of this cursor were lost when its transaction was rolled back."
 
@@ -226,6 +230,7 @@ class LeasedConnection:
         elif statements.worn_out:
             connection.reusable = False
         hold = self._hold = Hold(connection, statements, self._guard)
+        self._xact_abort = bool(self._profile) and _sets_xact_abort(self._profile)
         self._baseline_timeout = hold.raw.timeout
         if self._timeout is not None:
             hold.raw.timeout = self._timeout
@@ -350,9 +355,31 @@ class LeasedConnection:
 
     def end_result(self, result: Result) -> None:
         """What is unread of it is not wanted. The current connection stays held."""
-        result.let_go()
+        result.let_go(ended=self._in_transaction and self._hear_out(result))
         if result.hold is not self._hold:
             self._give_back_stream(result.hold)
+
+    def _hear_out(self, result: Result) -> bool:
+        """In a transaction: go through what is unread, keep none of it, and look for an error that
+        has ended the transaction. True: nothing follows.
+
+        The driver has what is left of a statement without rows, so this sends nothing. Rows are
+        waited for: the attention that would spare them throws errors away with them, and with
+        XACT_ABORT rolls the transaction back.
+        """
+        hold = result.hold
+        if self._lost_to is not None or hold.connection.broken or self._guard.interrupted:
+            return False  # it will be rolled back, whatever comes
+        raw = result.raw
+        try:
+            while True:
+                if raw.description is not None:
+                    raw.skip(_ALL_ROWS)  # nextset would pass over an error between two rows
+                if not raw.nextset():
+                    return True
+        except pyodbc.Error as error:
+            self._note(hold, error)
+            return False
 
     def _result_over(self, result: Result) -> None:
         if result.hold is self._hold:
@@ -460,7 +487,7 @@ class LeasedConnection:
                 hold.connection.origin = origin.capture()
                 self.dirtied_by = sql
             self._dirty = True
-            if "XACT_ABORT" in sql.upper():
+            if _names_xact_abort(sql):
                 self._xact_abort = True
 
     def _execute(
@@ -486,18 +513,20 @@ class LeasedConnection:
                 raise interrupted()
             if sizes is not None:
                 raw.setinputsizes(sizes)
-            if values:
-                raw.execute(sql, values)
-                if statement is not None:
-                    statement.is_prepared = True
-            else:
-                raw.execute(sql)
+            try:
+                if values:
+                    raw.execute(sql, values)
+                else:
+                    raw.execute(sql)
+            finally:
+                # Before an error gives the connection back: it is the next one's cursor then.
+                if sizes is not None:
+                    raw.setinputsizes(None)
+            if values and statement is not None:
+                statement.is_prepared = True
         except BaseException as error:
             self._execution_failed(result, error)
             raise
-        finally:
-            if sizes is not None:
-                raw.setinputsizes(None)
         hold.connection.proved_at = time.monotonic()
         return result
 
@@ -515,13 +544,17 @@ class LeasedConnection:
             if raised is not error:
                 raise raised
 
-    def run_many(self, sql: str, rows: Any, settings: dict[str, Any] | None) -> Result:
-        """Execute one statement for each row of parameters."""
+    def run_many(
+        self, sql: str, rows: Any, settings: dict[str, Any] | None, *, parameterised: bool
+    ) -> Result:
+        """Execute one statement for each row of parameters.
+
+        :param parameterised: whether each row has values; without, the text is sent bare."""
         if self._orphans:
             self._reclaim()
         hold = self._ready()
         self.last_statement = sql
-        self._watch(hold, sql, True)
+        self._watch(hold, sql, parameterised)
         return self._call(hold, settings, "executemany", sql, rows)
 
     def run_catalog(
@@ -578,6 +611,7 @@ class LeasedConnection:
         result = self._execute(hold, sql, values)
         self._dirty = before
         self._profile = hold.connection.profile = (*self._profile, setting)
+        self._xact_abort = _sets_xact_abort(self._profile)
         self._proven.add(sql)
         return result
 
@@ -767,6 +801,18 @@ class LeasedConnection:
             hold.connection.reusable = False
             self._dirty = True
         return getattr(hold.raw, name)
+
+
+def _names_xact_abort(sql: str) -> bool:
+    """Whether it may switch ``XACT_ABORT`` on. To switch it off says so, too: to take a
+    transaction for lost that is not costs a rollback, the other way round half of it is
+    committed."""
+    return "XACT_ABORT" in sql.upper()
+
+
+@lru_cache(maxsize=64)
+def _sets_xact_abort(profile: Profile) -> bool:
+    return any(_names_xact_abort(setting.sql) for setting in profile)
 
 
 def _with_settings(raw: Any, settings: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, ProgrammingError
+from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError
 from django.db.backends.signals import connection_created
 
 from mssql_async.base import DatabaseWrapper, _proven_settings
@@ -18,6 +18,7 @@ from mssql_async.session.lease import LeasedConnection, LeaseState
 
 from .conftest import wrapper_for
 from .test_connections import ask, do, messages_of
+from .test_retiring import atomic
 
 ALWAYS_PROVED = {"pool": {"health_check_window": 600}}
 
@@ -359,3 +360,19 @@ class TestReceivers:
         wrapper.ensure_connection()
         lease: LeasedConnection = wrapper.connection
         assert lease.state is LeaseState.HELD
+
+
+def test_xact_abort_in_a_profile_has_any_error_end_the_transaction(
+    wrapper: DatabaseWrapper,
+) -> None:
+    do(wrapper, "CREATE TABLE ledger (id int PRIMARY KEY)")
+    wrapper.close()
+    for _ in range(2):  # where the setting is sent, and where the connection has it already
+        with receiving("SET XACT_ABORT ON"):
+            with pytest.raises(OperationalError, match="has rolled this"), atomic(wrapper):
+                do(wrapper, "INSERT INTO ledger VALUES (1)")
+                with pytest.raises(IntegrityError):
+                    do(wrapper, "INSERT INTO ledger VALUES (1)")
+                do(wrapper, "INSERT INTO ledger VALUES (2)")
+            wrapper.close()
+    assert ask(wrapper, "SELECT COUNT(*) FROM ledger") == (0,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import Error, IntegrityError, OperationalError
@@ -13,6 +14,7 @@ from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop, Sessions
 from mssql_async.pool.odbc import RETIRING_ERRORS, TRANSACTION_ENDING_ERRORS
 from mssql_async.session.errors import TransactionLost
+from mssql_async.session.lease import LeasedConnection
 
 from .conftest import wrapper_for
 from .test_connections import ask, do
@@ -97,6 +99,20 @@ class TestTimeOuts:
         assert server.counters.logins == 1
 
 
+@contextmanager
+def atomic(wrapper: DatabaseWrapper) -> Iterator[None]:
+    """``transaction.atomic`` as it commits and rolls back, for a wrapper without an alias."""
+    wrapper.set_autocommit(False)
+    try:
+        yield
+        wrapper.commit()
+    except BaseException:
+        wrapper.rollback()
+        raise
+    finally:
+        wrapper.set_autocommit(True)
+
+
 #: Statements that fail, and whether they take the transaction with them.
 STATEMENTS = {
     245: ("SELECT CAST('x' AS int)", True),
@@ -161,6 +177,38 @@ class TestTransactions:
         block.connection.rollback()
         assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
 
+    @pytest.mark.parametrize(
+        "batch",
+        [
+            "UPDATE ledger SET id = 2; UPDATE ledger SET id = CAST('x' AS int)",
+            "SELECT 1; SELECT CAST('x' AS int)",
+            "SELECT value FROM GENERATE_SERIES(1, 20000); SELECT CAST('x' AS int)",
+            "SELECT CASE value WHEN 9000 THEN CAST('x' AS int) END FROM GENERATE_SERIES(1, 20000)",
+        ],
+    )
+    def test_or_that_nobody_reads_up_to(
+        self, server: DevServer, block: DatabaseWrapper, batch: str
+    ) -> None:
+        server.reset_counters()
+        do(block, batch)
+        assert server.counters.messages == {"batch": 1}
+        with pytest.raises(OperationalError, match="has rolled this transaction back"):
+            do(block, "INSERT INTO ledger VALUES (2)")
+        with pytest.raises(TransactionLost):
+            block.connection.commit()
+        block.connection.rollback()
+        assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    def test_a_lease_that_did_not_listen_would_commit_the_second_half(
+        self, block: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The positive control of the test above."""
+        monkeypatch.setattr(LeasedConnection, "_hear_out", lambda *_: False)
+        do(block, "UPDATE ledger SET id = 2; UPDATE ledger SET id = CAST('x' AS int)")
+        do(block, "INSERT INTO ledger VALUES (7)")
+        block.connection.commit()
+        assert ask(block, "SELECT id FROM ledger") == (7,)
+
     def test_with_xact_abort_any_error_is_one_of_them(self, block: DatabaseWrapper) -> None:
         do(block, "SET XACT_ABORT ON")
         with pytest.raises(IntegrityError):
@@ -169,6 +217,18 @@ class TestTransactions:
             do(block, "INSERT INTO ledger VALUES (2)")
         block.connection.rollback()
         assert ask(block, "SELECT COUNT(*) FROM ledger") == (0,)
+
+    def test_and_so_is_a_time_out(self, server: DevServer) -> None:
+        hurried = wrapper_for(server, OPTIONS={"query_timeout": 1})
+        do(hurried, "CREATE TABLE ledger (id int PRIMARY KEY)")
+        with pytest.raises(OperationalError, match="has rolled"), atomic(hurried):
+            do(hurried, "SET XACT_ABORT ON")
+            do(hurried, "INSERT INTO ledger VALUES (1)")
+            with pytest.raises(OperationalError, match="HYT00"):
+                do(hurried, "WAITFOR DELAY '01:00:00'")
+            do(hurried, "INSERT INTO ledger VALUES (2)")
+        assert ask(hurried, "SELECT COUNT(*) FROM ledger") == (0,)
+        hurried.close()
 
     @pytest.mark.parametrize("number", [n for n, (_, ends) in STATEMENTS.items() if not ends])
     def test_another_error_leaves_the_block_as_it_was(

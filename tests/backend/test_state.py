@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import Error, models
 from django.db.models import F, Q
 
 from mssql_async.base import DatabaseWrapper
@@ -16,7 +16,7 @@ from tests.shop.models import Author, Book, Everything, Tag
 
 from .conftest import wrapper_for
 from .default_alias import default_database, make_tables
-from .test_connections import messages_of
+from .test_connections import ask, messages_of
 
 IN_THE_WINDOW = {"pool": {"health_check_window": 600}}
 
@@ -181,3 +181,31 @@ def test_inserting_a_key_of_ones_own_ends_with_the_call(
         cursor.execute("SET IDENTITY_INSERT [shop_tag] ON; SELECT %s", [1])
     Tag.objects.create(id=700, name="x")
     assert Author.objects.get(id=700).name == "Grace"
+
+
+def test_a_model_that_has_nothing_but_its_key_is_saved_in_one_message(server: DevServer) -> None:
+    class Bare(models.Model):
+        class Meta:
+            app_label = "nothing_but_keys"
+
+    def create() -> None:
+        assert Bare.objects.create().pk
+        connection.close()
+
+    with default_database(server, OPTIONS=IN_THE_WINDOW) as connection:
+        make_tables(connection, Bare)
+        connection.close()
+        assert messages_of(server, create) == {"rpc.sp_prepexec": 1}
+        assert Bare.objects.all().delete()[0] == 1  # NOCOUNT did not outlive it
+
+
+def test_rows_without_values_are_sent_bare_and_may_leave_a_temporary_table(
+    server: DevServer,
+) -> None:
+    wrapper = wrapper_for(server)
+    with wrapper.cursor() as cursor:
+        cursor.executemany("CREATE TABLE #leak (n int)", [()])
+    wrapper.close()
+    with pytest.raises(Error, match="#leak"):
+        ask(wrapper, "SELECT COUNT(*) FROM #leak")
+    wrapper.close()

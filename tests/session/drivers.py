@@ -77,6 +77,11 @@ class StubCursor:
     def fetchall(self) -> list[Any]:
         return list(self)
 
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            if self.fetchone() is None:
+                break
+
     def setinputsizes(self, sizes: Any) -> None:
         self._sizes = sizes
 

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyodbc
 import pytest
 
+from mssql_async.pool.connection import PooledConnection
 from mssql_async.session.errors import LeaseOver, UsedByAnotherContext
 from mssql_async.session.interruption import Guard
 from mssql_async.session.lease import LeasedConnection, LeaseState
@@ -353,6 +355,24 @@ class TestNulls:
             lease.execute("SELECT ?", value).fetchall()
         (cursor,) = lender.idle[0].raw.cursors
         assert cursor.sizes_of_each == [None, [(pyodbc.SQL_INTEGER, 0, 0)], None]
+
+    def test_that_fail_clear_their_sizes_while_the_connection_is_still_theirs(self) -> None:
+        lender = Inspecting(results={"INSERT ?": pyodbc.IntegrityError("23000", "duplicate")})
+        lease = LeasedConnection(lender)
+        with pytest.raises(pyodbc.IntegrityError):
+            lease.execute("INSERT ?", TypedNull(pyodbc.SQL_INTEGER))
+        assert lender.sizes_at_release == [None]
+
+
+@dataclass(eq=False)
+class Inspecting(StubLender):
+    """Looks at what the next one would find, just when a connection comes back."""
+
+    sizes_at_release: list[Any] = field(default_factory=list)
+
+    def release(self, connection: PooledConnection, *, reset: bool = False) -> None:
+        self.sizes_at_release += [cursor._sizes for cursor in connection.raw.cursors]
+        super().release(connection, reset=reset)
 
 
 class TestOwner:
