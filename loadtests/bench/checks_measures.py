@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from .counting import Counting
+from .ending import APART
 from .peers import ROOT
 from .requests_sites import PATIENCE, Candidate, Place
 from .waiting import OURS, STOCK, STOCK_PERSISTENT, Waiting, cycles
@@ -106,6 +107,7 @@ def _process(place: Place, candidate: Candidate) -> Iterator[subprocess.Popen[st
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        process_group=APART,
     ) as process:
         try:
             _line(process)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from .ending import APART
 from .peers import ROOT
 
 MILLISECONDS = 1000
@@ -171,9 +172,10 @@ def punctual_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(host: str, port: int, delay: float) -> None:
-    async with await open_relay(host, port, delay) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+    server = await open_relay(host, port, delay)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    server.close()  # and not waited for: connections may stay open for as long as they like
 
 
 @contextmanager
@@ -181,7 +183,12 @@ def relay_process(host: str, port: int, milliseconds: float) -> Iterator[int]:
     """A relay in a process of its own; yields its port."""
     command = [sys.executable, "-m", __name__, host, str(port), str(milliseconds)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        process_group=APART,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -28,6 +28,8 @@ from mssql_async.devserver.config import (
 )
 from mssql_async.driver import find_driver
 
+from .ending import APART
+
 ROWS = 1000
 
 
@@ -45,7 +47,9 @@ class Figure:
 def server_process() -> Iterator[int]:
     """A server in a process of its own; yields its port."""
     command = [sys.executable, "-m", "mssql_async.devserver", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, process_group=APART
+    ) as process:
         assert process.stdout is not None
         try:
             line = process.stdout.readline()

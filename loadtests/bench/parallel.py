@@ -8,11 +8,10 @@ stock mssql-django. What the figures mean is in docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mssql_async.devserver import DevServer
@@ -21,11 +20,13 @@ from .beside_measures import MANNERS, Beside, Manner, beside
 from .checks_measures import CANDIDATES as CHECKED
 from .checks_measures import Check, Pause, checks
 from .counting import Counting
+from .ending import run_main
 from .hangup_measures import HangUp, hang_ups
 from .machine import Machine
 from .observer import observing
 from .requests_sites import Candidate, Database, place_for
 from .waiting import OURS, STOCK, STOCK_PERSISTENT
+from .written import writer
 
 MODULE = "loadtests.bench.parallel"
 DISTRIBUTIONS = ("Django", "asgiref", "mssql-django", "uvicorn")
@@ -74,9 +75,15 @@ class Result:
     checks: list[Check] = field(default_factory=list)
 
 
-def run(subjects: Subjects, sizes: Sizes, command: str, parts: Sequence[str] = PARTS) -> Result:
-    """Everything, one after the other. On a server that ``MSSQL_HOST`` names nothing is
-    counted: the counters are the embedded server's."""
+def run(
+    subjects: Subjects,
+    sizes: Sizes,
+    command: str,
+    parts: Sequence[str] = PARTS,
+    tell: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Everything, one after the other; ``tell`` hears what there is after each part. On a server
+    that ``MSSQL_HOST`` names nothing is counted: the counters are the embedded server's."""
     elsewhere = Database.of_the_environment()
     result = Result(Machine.this(command, DISTRIBUTIONS), sizes, embedded=elsewhere is None)
     with ExitStack() as stack:
@@ -89,12 +96,15 @@ def run(subjects: Subjects, sizes: Sizes, command: str, parts: Sequence[str] = P
         observer = stack.enter_context(observing(database))
         if "beside" in parts:
             result.beside = beside(place, subjects.manners, sizes.requests, counting, observer)
+            tell(result)
         if "hang-up" in parts:
             result.hang_ups = hang_ups(
                 place, subjects.hanging_up, sizes.statement, sizes.hang_ups, counting, observer
             )
+            tell(result)
         if "checks" in parts:
             result.checks = checks(place, subjects.checked, sizes.pauses, sizes.rounds, counting)
+            tell(result)
     return result
 
 
@@ -172,12 +182,9 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     command = " ".join(["python -m", MODULE, *arguments])
     sizes = QUICK if options.quick else Sizes()
-    result = run(Subjects(), sizes, command, options.parts)
-    print(report(result))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    print(report(run(Subjects(), sizes, command, options.parts, writer(options.json))))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_main(lambda: main(sys.argv[1:])))

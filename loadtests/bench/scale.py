@@ -8,19 +8,20 @@ the figures mean is in docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .devserver import server_process
+from .ending import run_main
 from .machine import Machine
 from .observer import observing
 from .requests_sites import Candidate, Database, place_for
 from .scale_measures import SPARE_FILES, Limits, Plan, Scale, scale
 from .waiting import OURS, STOCK, STOCK_PERSISTENT
+from .written import writer
 
 MODULE = "loadtests.bench.scale"
 DISTRIBUTIONS = ("Django", "asgiref", "mssql-django", "uvicorn")
@@ -45,9 +46,9 @@ def run(
     candidates: Sequence[Candidate],
     plan: Plan,
     command: str,
-    tell: Callable[[Scale], None] = lambda _: None,
+    tell: Callable[[Result], None] = lambda _: None,
 ) -> Result:
-    """Every candidate at every size; ``tell`` hears each figure when it is there."""
+    """Every candidate at every size; ``tell`` hears what there is after each figure."""
     elsewhere = Database.of_the_environment()
     result = Result(Machine.this(command, DISTRIBUTIONS), plan, embedded=elsewhere is None)
     if elsewhere is None and plan.limits.files:
@@ -59,8 +60,9 @@ def run(
         place.prepare()
         observer = stack.enter_context(observing(database))
         for each in scale(place, candidates, observer, plan):
-            tell(each)
+            print(line(each), file=sys.stderr, flush=True)
             result.scale.append(each)
+            tell(result)
     return result
 
 
@@ -166,15 +168,9 @@ def main(arguments: list[str]) -> int:
     command = " ".join(["python -m", MODULE, *arguments])
     candidates = [each for each in CANDIDATES if each.key in options.candidates]
 
-    def tell(each: Scale) -> None:
-        print(line(each), file=sys.stderr, flush=True)
-
-    result = run(candidates, plan_of(options, most_files()), command, tell)
-    print(report(result))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    print(report(run(candidates, plan_of(options, most_files()), command, writer(options.json))))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_main(lambda: main(sys.argv[1:])))

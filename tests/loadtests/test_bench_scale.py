@@ -118,7 +118,7 @@ def test_a_run_makes_a_table_without_secrets(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("MSSQL_HOST", raising=False)
     told: list[str] = []
     plan = replace(TINY, contexts=(2,))
-    result = scale.run([OURS], plan, "a test", lambda each: told.append(each.name))
+    result = scale.run([OURS], plan, "a test", lambda so_far: told.append(so_far.scale[-1].name))
     assert told == [OURS.name]
     text = scale.report(result)
     assert "a test" in text
