@@ -9,14 +9,13 @@ docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,17 +25,21 @@ from mssql_async.devserver import DevServer
 from . import peers, rivals
 from .delay import relay_process
 from .devserver import server_process
+from .ending import BROKEN_OFF, run_main
 from .machine import Machine
-from .requests_load import Load, load_process
+from .requests_load import MILLISECONDS, Load, load_process
 from .requests_measures import (
+    ENOUGH,
     LOADED,
     WORKS,
     Count,
+    RequestsFailed,
     Throughput,
     Turns,
     Work,
     count,
     throughput,
+    warm_up,
 )
 from .requests_sites import (
     CANDIDATES,
@@ -44,10 +47,12 @@ from .requests_sites import (
     STOCK,
     Candidate,
     Database,
+    DidNotStart,
     Place,
     Site,
     place_for,
 )
+from .written import writer
 
 MODULE = "loadtests.bench.requests"
 DISTRIBUTIONS = ("Django", "asgiref", "mssql-django", "uvicorn")
@@ -56,10 +61,18 @@ RIVALS = ("starlette", "SQLAlchemy", "aioodbc", "fastmssql", "gunicorn")
 
 _START = 1.2
 """Seconds that a site takes to start, for the estimate."""
-_PATIENCE = 4.0
+_PATIENCE = 20.0
 """Seconds that a turn may take longer where answers take long."""
-_CHANGE = 0.4
+_CHANGE = 0.15
 """Seconds that a turn takes beyond its time, for the estimate."""
+_COUNTING = 0.5
+"""Seconds that one kind of request takes to be counted, for the estimate."""
+_ROUND_TRIPS = {"no-query": 0, "one-query": 4, "atomic": 10}
+"""Of a request, on the average of those who take part, for the estimate; of others 6."""
+_A_ROUND_TRIP = 1.3
+"""Milliseconds that one takes beside its delay, for the estimate."""
+_MOST = 250.0
+"""Requests a second that two processors serve, on that average, for the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +85,16 @@ class Sizes:
     delays: tuple[float, ...] = (0.0, 1.0, 5.0)
     """Milliseconds added each way between the sites and their database."""
     rounds: int = 3
-    seconds: float = 0.4
+    seconds: float = 0.5
     """Of a turn under load, after its warm-up; 0: there is no load."""
+    samples: int = 200
+    """Latencies of all rounds together, at least; turns last longer where they must."""
+    samples_of_each: int = 2
+    """The same for each client."""
     loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
     """Which kinds of request."""
     warm_up: float = 0.1
-    limit: float = 12.0
+    limit: float = 25.0
     """Minutes after which nothing more is begun."""
 
     def cells(self, *, embedded: bool = True) -> Iterator[tuple[float, Work, int]]:
@@ -98,14 +115,37 @@ class Sizes:
 
     def estimate(self, candidates: Sequence[Candidate]) -> float:
         """Seconds that a run takes, roughly."""
-        turns = sum(each.serves(work.key) for _, work, _ in self.cells() for each in candidates)
-        a_turn = self.rounds * (self.seconds + self.warm_up + _CHANGE) + _CHANGE
+        turns = sum(
+            self._estimated_turn(*cell)
+            for cell in self.cells()
+            for each in candidates
+            if each.serves(cell[1].key)
+        )
         starts = len(candidates) * (len(self.delays) * bool(self.seconds) + bool(self.counted))
-        counts = len(candidates) * len(WORKS) * bool(self.counted) * 0.3
-        return turns * a_turn * bool(self.seconds) + starts * _START + counts
+        counted = sum(each.serves(work.key) for each in candidates for work in WORKS)
+        counts = counted * bool(self.counted) * _COUNTING
+        return turns * self.rounds * bool(self.seconds) + starts * _START + counts
+
+    def _estimated_turn(self, delay: float, work: Work, clients: int) -> float:
+        alone = 1 + _ROUND_TRIPS.get(work.key, 6) * (2 * delay + _A_ROUND_TRIP)
+        per_second = min(clients * MILLISECONDS / alone, _MOST)
+        samples = self.turns().at_least(clients) / per_second
+        return self.warm_up + max(self.seconds, min(samples, _PATIENCE)) + _CHANGE
+
+    def turns(self) -> Turns:
+        return Turns(
+            self.rounds,
+            self.seconds,
+            self.warm_up,
+            _PATIENCE,
+            self.samples,
+            self.samples_of_each,
+        )
 
 
-QUICK = Sizes(counted=3, clients=(1, 16), delays=(0.0,), rounds=1, seconds=0.3)
+QUICK = Sizes(
+    counted=3, clients=(1, 16), delays=(0.0,), rounds=1, seconds=0.3, samples=20, samples_of_each=1
+)
 
 
 @dataclass(slots=True)
@@ -120,16 +160,23 @@ class Result:
     embedded: bool
     """Whether the database is the embedded server."""
     left_out: list[str] = field(default_factory=list)
-    """Who took no part, and why."""
+    """Who took no part, or not in all of it, and what there was no time for; and why."""
+    broken_off: bool = False
     counts: list[Count] = field(default_factory=list)
     throughput: list[Throughput] = field(default_factory=list)
 
 
 def run(
-    candidates: Sequence[Candidate], sizes: Sizes, command: str, *, middleware: bool = False
+    candidates: Sequence[Candidate],
+    sizes: Sizes,
+    command: str,
+    *,
+    middleware: bool = False,
+    tell: Callable[[Result], None] = lambda _: None,
 ) -> Result:
-    """Everything, one after the other. On a server that ``MSSQL_HOST`` names nothing is
-    counted: the counters are the embedded server's."""
+    """Everything, one after the other; ``tell`` hears what there is whenever it has become more.
+    On a server that ``MSSQL_HOST`` names nothing is counted: the counters are the embedded
+    server's."""
     until = time.monotonic() + sizes.limit * 60
     elsewhere = Database.of_the_environment()
     result = Result(
@@ -145,74 +192,107 @@ def run(
             result.left_out.append(f"{each.name}: not installed: {', '.join(missing)}")
         else:
             able.append(each)
-    with load_process() as load:
-        if sizes.counted and elsewhere is None:
-            result.counts = counted(able, sizes, load, middleware=middleware)
-        if sizes.seconds:
-            with ExitStack() as stack:
-                database = elsewhere or stack.enter_context(_embedded())
-                result.throughput = under_load(
-                    able,
-                    sizes,
-                    load,
-                    database,
-                    until=until,
-                    embedded=result.embedded,
-                    middleware=middleware,
-                )
-            if left := _left(result):
-                result.left_out.append(f"after {sizes.limit:g} minutes: {', '.join(left)}")
+    run = _Run(result, able, tell)
+    try:
+        with load_process() as load:
+            if sizes.counted and elsewhere is None:
+                run.count(load)
+            if sizes.seconds:
+                with ExitStack() as stack:
+                    run.under_load(load, elsewhere or stack.enter_context(_embedded()), until)
+    except KeyboardInterrupt:
+        result.broken_off = True
+    if left := run.left():
+        why = "broken off" if result.broken_off else f"after {sizes.limit:g} minutes"
+        result.left_out.append(f"{why}: {', '.join(left)}")
+    tell(result)
     return result
 
 
-def counted(
-    candidates: Sequence[Candidate], sizes: Sizes, load: Load, *, middleware: bool = False
-) -> list[Count]:
-    """On an embedded server in this process, whose counters can be read here."""
-    with DevServer() as server:
-        database = Database(server.host, str(server.port))
-        with all_served(candidates, database, middleware) as sites:
-            return count(sites, WORKS, server, load, sizes.counted)
+@dataclass(slots=True)
+class _Run:
+    """What fails for one candidate is written down, and the others go on."""
 
+    result: Result
+    candidates: Sequence[Candidate]
+    tell: Callable[[Result], None]
+    _tried: set[tuple[float, str, int]] = field(default_factory=set)
+    """Delay, kind of request, clients."""
 
-def under_load(
-    candidates: Sequence[Candidate],
-    sizes: Sizes,
-    load: Load,
-    database: Database,
-    *,
-    until: float = math.inf,
-    embedded: bool = True,
-    middleware: bool = False,
-) -> list[Throughput]:
-    """The sites start anew for every delay. Nothing is begun after ``until``, in seconds of the
-    monotonic clock."""
-    turns = Turns(sizes.rounds, sizes.seconds, sizes.warm_up, _PATIENCE)
-    found: list[Throughput] = []
-    for delay in sizes.delays:
-        cells = [each[1:] for each in sizes.cells(embedded=embedded) if each[0] == delay]
-        if not cells or time.monotonic() > until:
-            continue
-        with (
-            _delayed(database, delay) as seen_by_sites,
-            all_served(candidates, seen_by_sites, middleware) as sites,
-        ):
-            for rows in throughput(sites, cells, load, turns, delay_ms=delay):
-                found += rows
-                print(*map(_progress, rows), sep="\n", file=sys.stderr)
-                if time.monotonic() > until:
-                    break
-    return found
+    def count(self, load: Load) -> None:
+        """On an embedded server in this process, whose counters can be read here."""
+        result = self.result
+        with DevServer() as server:
+            database = Database(server.host, str(server.port))
+            candidates = [each.to_be_counted() for each in self.candidates]
+            with all_served(candidates, database, result.middleware, self._leave_out) as sites:
+                for site in sites:
+                    warm_up(site, load)
+                for work, site in itertools.product(WORKS, sites):
+                    if site.candidate.serves(work.key):
+                        try:
+                            result.counts.append(
+                                count(site, work, server, load, result.sizes.counted)
+                            )
+                        except RequestsFailed as failure:
+                            self._leave_out(str(failure))
+        self.tell(result)
 
+    def under_load(self, load: Load, database: Database, until: float) -> None:
+        """The sites start anew for every delay. Nothing is begun after ``until``, in seconds of
+        the monotonic clock."""
+        for delay in self.result.sizes.delays:
+            cells = [each[1:] for each in self._cells() if each[0] == delay]
+            if cells and time.monotonic() <= until:
+                with (
+                    _delayed(database, delay) as seen_by_sites,
+                    all_served(
+                        self.candidates, seen_by_sites, self.result.middleware, self._leave_out
+                    ) as sites,
+                ):
+                    self._delayed_by(delay, cells, sites, load, until)
 
-def _left(result: Result) -> list[str]:
-    """What there was no time for."""
-    done = {(row.delay_ms, row.work, row.clients) for row in result.throughput}
-    return [
-        f"{work.name} at {clients} clients and {delay:g} ms"
-        for delay, work, clients in result.sizes.cells(embedded=result.embedded)
-        if (delay, work.name, clients) not in done
-    ]
+    def _delayed_by(
+        self,
+        delay: float,
+        cells: Sequence[tuple[Work, int]],
+        sites: Sequence[Site],
+        load: Load,
+        until: float,
+    ) -> None:
+        result = self.result
+        found = throughput(
+            sites,
+            cells,
+            load,
+            result.sizes.turns(),
+            delay_ms=delay,
+            leave_out=self._leave_out,
+        )
+        for (work, clients), rows in zip(cells, found, strict=True):
+            self._tried.add((delay, work.key, clients))
+            result.throughput += rows
+            print(*map(_progress, rows), sep="\n", file=sys.stderr)
+            self.tell(result)
+            if time.monotonic() > until:
+                break
+
+    def left(self) -> list[str]:
+        """What there was no time for."""
+        return [
+            f"{work.name} at {clients} clients and {delay:g} ms"
+            for delay, work, clients in self._cells()
+            if (delay, work.key, clients) not in self._tried
+        ]
+
+    def _cells(self) -> Iterator[tuple[float, Work, int]]:
+        sizes = self.result.sizes
+        return sizes.cells(embedded=self.result.embedded) if sizes.seconds else iter(())
+
+    def _leave_out(self, why: str) -> None:
+        print(f"left out: {why}", file=sys.stderr)
+        if why not in self.result.left_out:
+            self.result.left_out.append(why)
 
 
 @contextmanager
@@ -234,12 +314,22 @@ def _delayed(database: Database, milliseconds: float) -> Iterator[Database]:
 
 @contextmanager
 def all_served(
-    candidates: Sequence[Candidate], database: Database, middleware: bool
+    candidates: Sequence[Candidate],
+    database: Database,
+    middleware: bool,
+    leave_out: Callable[[str], None],
 ) -> Iterator[list[Site]]:
+    """Those that start; ``leave_out`` hears of the others."""
+    sites = []
     with ExitStack() as stack:
         place: Place = stack.enter_context(place_for(database, middleware=middleware))
         place.prepare()
-        yield [stack.enter_context(place.serving(each)) for each in candidates]
+        for each in candidates:
+            try:
+                sites.append(stack.enter_context(place.serving(each)))
+            except DidNotStart as failure:
+                leave_out(str(failure))
+        yield sites
 
 
 def _uvicorn() -> str:
@@ -298,8 +388,11 @@ def _cell(each: Count | None) -> str:
 def _throughput(result: Result) -> Iterator[str]:
     sizes = result.sizes
     yield (
-        f"Requests a second, latencies in ms; medians of {sizes.rounds} rounds of "
-        f"{sizes.seconds:g} s; to {STOCK.name}: medians of the rounds' ratios"
+        f"Requests a second: medians of {sizes.rounds} rounds of {sizes.seconds:g} s or more; to "
+        f"{STOCK.name}: medians of the rounds' ratios"
+    )
+    yield (
+        f"Latencies in ms, of all rounds together; of fewer than {ENOUGH} 'samples' there is no p99"
     )
     yield "'processor': ms of the site's process for one request"
     previous = None
@@ -310,13 +403,13 @@ def _throughput(result: Result) -> Iterator[str]:
             yield ""
             yield (
                 f"{f'{each.work}, {clients}{delay}':62} {'requests/s':>10} {'to stock':>8} "
-                f"{'p50':>7} {'p99':>7} {'processor':>9} {'failed':>6}"
+                f"{'samples':>7} {'p50':>7} {'p99':>7} {'processor':>9} {'failed':>6}"
             )
             previous = each.work, each.delay_ms, each.clients
         ratio = "" if each.ratio is None else f"{each.ratio:.2f}x"
         yield (
             f"{each.candidate:62} {each.per_second:10,.0f} {ratio:>8} "
-            f"{_number(each.p50, 1):>7} {_number(each.p99, 1):>7} "
+            f"{each.samples:7,} {_number(each.p50, 1):>7} {_number(each.p99, 1):>7} "
             f"{_number(each.processor, 2):>9} {each.failed:6}"
         )
 
@@ -359,6 +452,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="of a turn; 0: count only")
     parser.add_argument("--rounds", type=int)
+    parser.add_argument(
+        "--samples", type=int, help="latencies of all rounds, at least: turns last until then"
+    )
     parser.add_argument("--limit", type=float, help="minutes after which nothing more is begun")
     parser.add_argument("--counted", type=int, help="requests of each kind; 0: load only")
     parser.add_argument("--middleware", action="store_true", help="with Django's default stack")
@@ -372,13 +468,14 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
         value: float | None = getattr(options, name)
         return getattr(default, name) if value is None else value
 
-    return Sizes(
+    return replace(
+        default,
         counted=int(given("counted")),
         clients=tuple(options.clients or default.clients),
         delays=tuple(options.delays or default.delays),
         rounds=int(given("rounds")),
         seconds=given("seconds"),
-        warm_up=default.warm_up,
+        samples=int(given("samples")),
         loaded=tuple(options.loaded),
         limit=given("limit"),
     )
@@ -398,21 +495,31 @@ def main(arguments: list[str]) -> int:
         try:
             return peers.run_with(rivals.REQUIREMENTS, MODULE, arguments)
         except subprocess.CalledProcessError:
-            print("Not all rivals could be installed: measuring without.", file=sys.stderr)
+            print("No rival can be installed: measuring without.", file=sys.stderr)
     command = " ".join(["python -m", MODULE, *arguments])
     sizes = sizes_of(options)
-    minutes = sizes.estimate(candidates) / 60
-    print(
-        f"{len(candidates)} candidates: about {minutes:.1f} minutes on a machine with nothing "
-        f"else to do; nothing is begun after {sizes.limit:g}",
-        file=sys.stderr,
+    print(announcement(candidates, sizes), file=sys.stderr)
+    result = run(
+        candidates, sizes, command, middleware=options.middleware, tell=writer(options.json)
     )
-    result = run(candidates, sizes, command, middleware=options.middleware)
     print(report(result))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    return 0
+    return BROKEN_OFF if result.broken_off else 0
+
+
+def announcement(candidates: Sequence[Candidate], sizes: Sizes) -> str:
+    """What is to be expected, and what may be missing in the end."""
+    minutes = sizes.estimate(candidates) / 60
+    text = (
+        f"{len(candidates)} candidates: about {minutes:.0f} minutes on a machine with nothing "
+        f"else to do. Nothing is begun after {sizes.limit:g} (--limit)"
+    )
+    if not sizes.seconds:
+        return text + "."
+    return (
+        f"{text}: on a slower one what comes last may be missing, "
+        f"{sizes.delays[-1]:g} ms of delay first, and is named then."
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_main(lambda: main(sys.argv[1:])))

@@ -13,15 +13,18 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .ending import APART
 from .peers import ROOT
 from .project import ROWS
 
 MILLISECONDS = 1000
+DIGITS = 3
+"""Of a latency, after the point: its answers go through a pipe as text."""
 PATIENCE = 20.0
 """Seconds after which clients that still wait for an answer are given up."""
 
@@ -31,8 +34,8 @@ class Order:
     """What to send: ``clients`` at a time, for ``seconds`` after ``warm_up`` seconds; or, with
     ``requests``, so many in all. ``{pk}`` in the path runs through the rows.
 
-    Where answers take long, a turn goes on until ``at_least`` have come after the warm-up, or
-    for ``patience`` seconds more.
+    Where answers take long, a turn goes on until ``at_least`` have come to what was sent after
+    the warm-up, or for ``patience`` seconds more.
     """
 
     port: int
@@ -47,21 +50,29 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came back. Latencies are in milliseconds; ``None``: there was no answer."""
+    """What came back."""
 
     served: int
     """Answers with status 200 after the warm-up and in time."""
     received: int
     """All answers with status 200."""
     failed: int
-    """Other answers, and connections that broke."""
+    """Other answers, and connections that broke or were refused."""
     seconds: float
-    p50: float | None
-    p99: float | None
+    latencies: Sequence[float]
+    """Milliseconds of every answered request that was sent after the warm-up."""
 
     @property
     def per_second(self) -> float:
         return self.served / self.seconds if self.seconds else 0.0
+
+    @property
+    def p50(self) -> float | None:
+        return percentile(self.latencies, 0.5)
+
+    @property
+    def p99(self) -> float | None:
+        return percentile(self.latencies, 0.99)
 
 
 class _Clients:
@@ -93,7 +104,7 @@ class _Clients:
     def _is_over(self, now: float) -> bool:
         if self._stopped is None and (
             now >= self._until + self.order.patience
-            or (now >= self._until and self.served >= self.order.at_least)
+            or (now >= self._until and len(self.latencies) >= self.order.at_least)
         ):
             self._stopped = now
         return self._stopped is not None
@@ -105,7 +116,7 @@ class _Clients:
             return
         self.received += 1
         if sent_at >= self._counts_from:
-            self.latencies.append((now - sent_at) * MILLISECONDS)
+            self.latencies.append(round((now - sent_at) * MILLISECONDS, DIGITS))
         if self._left is not None or (now >= self._counts_from and self._stopped is None):
             self.served += 1
 
@@ -115,22 +126,14 @@ class _Clients:
             took = ended - self._started
         else:
             took = (self._stopped or ended) - self._counts_from
-        ordered = sorted(self.latencies)
-        return Answers(
-            self.served,
-            self.received,
-            self.failed,
-            took,
-            percentile(ordered, 0.5),
-            percentile(ordered, 0.99),
-        )
+        return Answers(self.served, self.received, self.failed, took, self.latencies)
 
 
-def percentile(ordered: list[float], share: float) -> float | None:
-    """The smallest value that so large a share is not above."""
-    if not ordered:
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that so large a share is not above; ``None``: there are none."""
+    if not values:
         return None
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
 class _Client(asyncio.Protocol):
@@ -189,8 +192,14 @@ async def carry_out(order: Order) -> Answers:
 
     for _ in range(order.clients):
         over: asyncio.Future[None] = loop.create_future()
-        ends.append(over)
-        await loop.create_connection(client(over), "127.0.0.1", order.port)
+        try:
+            await loop.create_connection(client(over), "127.0.0.1", order.port)
+        except OSError:  # nobody listens there any more
+            clients.failed += 1
+        else:
+            ends.append(over)
+    if not ends:
+        return clients.answers()
     _, waiting = await asyncio.wait(
         ends, timeout=order.warm_up + order.seconds + order.patience + PATIENCE
     )
@@ -223,13 +232,17 @@ class Load:
 def load_process() -> Iterator[Load]:
     command = [sys.executable, "-m", __name__]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        process_group=APART,
     ) as process:
         try:
             yield Load(process)
         finally:
-            assert process.stdin is not None
-            process.stdin.close()  # which ends it
+            process.terminate()
 
 
 def main() -> None:

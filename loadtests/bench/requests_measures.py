@@ -6,18 +6,21 @@ and ratios are taken between neighbouring turns.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mssql_async.devserver import DevServer
 
-from .requests_load import MILLISECONDS, Answers, Load, Order
+from .requests_load import MILLISECONDS, Answers, Load, Order, percentile
 from .requests_sites import STOCK, Site
 
 _QUIET = 0.06
 """Seconds without a message after which a site is taken to have nothing more to send."""
+ENOUGH = 100
+"""Latencies below which there is no 99th percentile: it would be the slowest of them."""
 CROWD = 64
 """Clients that a site is warmed up with."""
 _PATIENCE = 5.0
@@ -80,26 +83,17 @@ class Count:
     logins: float
 
 
-def count(
-    sites: Sequence[Site], works: Iterable[Work], server: DevServer, load: Load, requests: int
-) -> list[Count]:
-    """One request after the other, ``requests`` of each kind, after as many that warm up.
+def warm_up(site: Site, load: Load) -> None:
+    """So that all its threads and connections are there."""
+    if site.candidate.serves(ONE_QUERY.key):
+        load(Order(site.port, site.path(ONE_QUERY.path), CROWD, requests=4 * CROWD))
+
+
+def count(site: Site, work: Work, server: DevServer, load: Load, requests: int) -> Count:
+    """One request after the other, after as many that warm up.
 
     :raises RequestsFailed: not all were answered with 200.
     """
-    for site in sites:
-        if site.candidate.serves(ONE_QUERY.key):  # so that all its threads are there
-            crowd = Order(site.port, site.path(ONE_QUERY.path), CROWD, requests=4 * CROWD)
-            _all_served(site, ONE_QUERY, load(crowd))
-    return [
-        _count(site, work, server, load, requests)
-        for work in works
-        for site in sites
-        if site.candidate.serves(work.key)
-    ]
-
-
-def _count(site: Site, work: Work, server: DevServer, load: Load, requests: int) -> Count:
     order = Order(site.port, site.path(work.path), clients=1, requests=requests)
     _all_served(site, work, load(order))
     _until_quiet(server)
@@ -117,7 +111,7 @@ def _count(site: Site, work: Work, server: DevServer, load: Load, requests: int)
 
 def _all_served(site: Site, work: Work, answers: Answers) -> None:
     if answers.failed:
-        raise RequestsFailed(f"{site.candidate.name}, {work.name}: {answers.failed} failed.")
+        raise RequestsFailed(f"{site.candidate.name}, {work.name}: {answers.failed} failed")
 
 
 def _until_quiet(server: DevServer) -> None:
@@ -136,7 +130,8 @@ def _until_quiet(server: DevServer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """A site under load: medians of the rounds. Latencies are in milliseconds."""
+    """A site under load: medians of the rounds, and latencies of all of them together, in
+    milliseconds."""
 
     candidate: str
     work: str
@@ -147,8 +142,11 @@ class Throughput:
     ratio: float | None
     """To stock mssql-django's: the median of the ratios of neighbouring turns. ``None``: it
     took no part."""
+    samples: int
+    """Latencies that the percentiles are of."""
     p50: float | None
     p99: float | None
+    """``None``: of fewer than :data:`ENOUGH` there is none."""
     processor: float | None
     """Milliseconds of the site's process for one request, the server's own not included."""
     failed: int
@@ -164,6 +162,14 @@ class Turns:
     warm_up: float
     patience: float = 0.0
     """How much longer a turn may take where answers take long."""
+    samples: int = 0
+    """Latencies of all rounds together, at least, if patience allows."""
+    samples_of_each: int = 0
+    """The same for each client."""
+
+    def at_least(self, clients: int) -> int:
+        """Latencies of one turn."""
+        return math.ceil(max(self.samples, self.samples_of_each * clients) / self.rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,43 +185,64 @@ def throughput(
     turns: Turns,
     *,
     delay_ms: float = 0.0,
+    leave_out: Callable[[str], None],
 ) -> Iterator[list[Throughput]]:
     """Kinds of request, each with a number of clients, in rounds in which sites take turns.
 
     ``delay_ms`` is what the sites were placed with. What is compared comes together.
-
-    :raises RequestsFailed: a site cannot serve such a request at all.
+    ``leave_out`` hears of sites that cannot serve such requests at all, and why.
     """
     for work, number in cells:
-        able = [site for site in sites if site.candidate.serves(work.key)]
-        seen = {site.candidate.name: _Seen() for site in able}
-        for site in able:  # so that its threads and connections are there
-            first = load(Order(site.port, site.path(work.path), number, requests=number))
-            if not first.received:
-                _all_served(site, work, first)
-            seen[site.candidate.name].failed += first.failed
-        for _ in range(turns.rounds):
-            for site in able:
-                order = Order(
-                    site.port,
-                    site.path(work.path),
-                    number,
-                    turns.seconds,
-                    turns.warm_up,
-                    at_least=number,
-                    patience=turns.patience,
-                )
-                seen[site.candidate.name].turns.append(_turn(site, load, order))
-        stock = seen[STOCK.name].turns if STOCK.name in seen else []
-        yield [_throughput(name, work, number, delay_ms, own, stock) for name, own in seen.items()]
+        asked = [_Seen(site) for site in sites if site.candidate.serves(work.key)]
+        able = [each for each in asked if _answers(each, work, number, load, delay_ms, leave_out)]
+        for n in range(turns.rounds):
+            for seen in _rotated(able, n):
+                seen.turns.append(_turn(seen.site, load, _order(seen.site, work, number, turns)))
+        stock = next((each.turns for each in able if each.site.candidate.key == STOCK.key), [])
+        yield [_throughput(each, work, number, delay_ms, stock) for each in able]
 
 
 @dataclass(slots=True)
 class _Seen:
     """Of one site."""
 
+    site: Site
     turns: list[Turn] = field(default_factory=list)
     failed: int = 0
+
+
+def _answers(
+    seen: _Seen, work: Work, clients: int, load: Load, delay_ms: float,
+    leave_out: Callable[[str], None],
+) -> bool:  # fmt: skip
+    """Whether the site serves such requests; its threads and connections are there then."""
+    site = seen.site
+    first = load(Order(site.port, site.path(work.path), clients, requests=clients))
+    seen.failed = first.failed
+    if not first.received:
+        leave_out(
+            f"{site.candidate.name}, {work.name} at {clients} clients and {delay_ms:g} ms: "
+            f"{first.failed} failed, none was served"
+        )
+    return first.received > 0
+
+
+def _rotated(sites: list[_Seen], rounds: int) -> list[_Seen]:
+    """Begin each round with another, so that none always follows the same one."""
+    first = rounds % len(sites) if sites else 0
+    return sites[first:] + sites[:first]
+
+
+def _order(site: Site, work: Work, clients: int, turns: Turns) -> Order:
+    return Order(
+        site.port,
+        site.path(work.path),
+        clients,
+        turns.seconds,
+        turns.warm_up,
+        at_least=turns.at_least(clients),
+        patience=turns.patience,
+    )
 
 
 def _turn(site: Site, load: Load, order: Order) -> Turn:
@@ -228,19 +255,21 @@ def _turn(site: Site, load: Load, order: Order) -> Turn:
 
 
 def _throughput(
-    name: str, work: Work, clients: int, delay_ms: float, own: _Seen, stock: list[Turn]
+    own: _Seen, work: Work, clients: int, delay_ms: float, stock: list[Turn]
 ) -> Throughput:
+    latencies = [each for turn in own.turns for each in turn.answers.latencies]
     rates = [turn.answers.per_second for turn in own.turns]
     of_stock = [turn.answers.per_second for turn in stock]
     return Throughput(
-        name,
+        own.site.candidate.name,
         work.name,
         clients,
         delay_ms,
         per_second=statistics.median(rates),
         ratio=_median([a / b for a, b in zip(rates, of_stock, strict=False) if b]),
-        p50=_median([turn.answers.p50 for turn in own.turns]),
-        p99=_median([turn.answers.p99 for turn in own.turns]),
+        samples=len(latencies),
+        p50=percentile(latencies, 0.5),
+        p99=percentile(latencies, 0.99) if len(latencies) >= ENOUGH else None,
         processor=_median([turn.processor for turn in own.turns]),
         failed=own.failed + sum(turn.answers.failed for turn in own.turns),
     )

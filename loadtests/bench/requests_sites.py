@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from mssql_async.devserver.config import (
     DEVELOPMENT_PASSWORD,
     DEVELOPMENT_USER,
 )
-from mssql_async.driver import find_driver
+from mssql_async.driver import Driver, find_driver
 
+from .ending import APART
 from .peers import ROOT
 
 PATIENCE = 10.0
@@ -91,6 +93,10 @@ class Candidate:
     """Packages that it needs and the project does not."""
     variables: tuple[tuple[str, str], ...] = ()
     """Of its environment."""
+    counted_with: tuple[str, ...] = ()
+    """What Python runs instead where round trips are counted."""
+    pooled_by_odbc: bool = False
+    """Whether unixODBC keeps its connections."""
 
     def environment(self) -> dict[str, str]:
         """What ``project/settings.py``, ``project/asgi.py`` and the rivals read, the database
@@ -102,6 +108,9 @@ class Candidate:
             "BENCH_CONN_MAX_AGE": str(self.conn_max_age),
             **dict(self.variables),
         }
+
+    def to_be_counted(self) -> Candidate:
+        return replace(self, module=self.counted_with or self.module)
 
     def serves(self, work: str) -> bool:
         return self.works is None or work in self.works
@@ -117,6 +126,9 @@ OURS_WITH_DJANGOS_ENTRY = Candidate(
 )
 STOCK = Candidate("stock", "mssql, CONN_MAX_AGE 0")
 STOCK_PERSISTENT = Candidate("stock-persistent", "mssql, CONN_MAX_AGE 600", conn_max_age=PERSISTENT)
+STOCK_ODBC_POOLING = Candidate(
+    "stock-odbc-pooling", "mssql, CONN_MAX_AGE 0, unixODBC's pooling", pooled_by_odbc=True
+)
 
 
 def _wsgi(threads: int) -> Candidate:
@@ -126,6 +138,9 @@ def _wsgi(threads: int) -> Candidate:
         f"WSGI, {threads} threads: mssql, CONN_MAX_AGE 600",
         conn_max_age=PERSISTENT,
         module=(PROJECT, "wsgi", str(threads)),
+        # Which of several threads serves is left to chance, and so is whether its connection and
+        # its prepared statements are there.
+        counted_with=(PROJECT, "wsgi", "1"),
         prefix="/sync",
         works=frozenset(
             ["no-query", "one-query", "three-queries", "create", "atomic", "savepoint", "bulk",
@@ -150,6 +165,7 @@ CANDIDATES = (
     OURS_WITH_DJANGOS_ENTRY,
     STOCK,
     STOCK_PERSISTENT,
+    STOCK_ODBC_POOLING,
     _wsgi(16),
     _wsgi(64),
     _rival(
@@ -198,6 +214,10 @@ def _processor_seconds(process_id: str) -> float:
     return (user + system) / os.sysconf("SC_CLK_TCK")
 
 
+class DidNotStart(RuntimeError):
+    """A site that ended before it listened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where sites are served: one database, and for all of them the same driver."""
@@ -205,12 +225,14 @@ class Place:
     database: Database
     driver: Mapping[str, str]
     """The environment in which all others than this project find the driver."""
+    pooling_driver: Mapping[str, str]
+    """The same, where unixODBC keeps connections."""
     middleware: bool = False
 
     def environment(self, candidate: Candidate) -> dict[str, str]:
         found = {**os.environ, **self.database.environment(), **candidate.environment()}
         if candidate.engine != OURS.engine:
-            found |= self.driver
+            found |= self.pooling_driver if candidate.pooled_by_odbc else self.driver
         if self.middleware:
             found["BENCH_MIDDLEWARE"] = "1"
         return found
@@ -226,7 +248,7 @@ class Place:
     @contextmanager
     def serving(self, candidate: Candidate) -> Iterator[Site]:
         """
-        :raises RuntimeError: it did not start; it has said why.
+        :raises DidNotStart: it has said why.
         """
         command = [sys.executable, "-m", *candidate.module]
         with subprocess.Popen(
@@ -235,12 +257,13 @@ class Place:
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
+            process_group=APART,
         ) as process:
             assert process.stdout is not None
             try:
                 port = process.stdout.readline()
                 if not port:
-                    raise RuntimeError(f"{candidate.name} did not start, see above.")
+                    raise DidNotStart(f"{candidate.name}: did not start")
                 yield Site(candidate, int(port), process.pid)
             finally:
                 process.terminate()
@@ -256,10 +279,27 @@ def place_for(database: Database, *, middleware: bool = False) -> Iterator[Place
     under that, a private ``odbcinst.ini`` names the library that this project finds."""
     driver = find_driver()
     found = {"BENCH_DRIVER": driver.name}
-    if driver.library is None:
-        yield Place(database, found, middleware)
-        return
     with tempfile.TemporaryDirectory() as folder:
-        registration = f"[{driver.name}]\nDriver={driver.library}\n"
-        Path(folder, "odbcinst.ini").write_text(registration, encoding="utf-8")
-        yield Place(database, {**found, "ODBCSYSINI": folder}, middleware)
+        alone, pooling = Path(folder, "alone"), Path(folder, "pooling")
+        _register(driver, pooling, pooled=True)
+        if driver.library is not None:
+            _register(driver, alone)
+            found["ODBCSYSINI"] = str(alone)
+        yield Place(database, found, {**found, "ODBCSYSINI": str(pooling)}, middleware)
+
+
+def _register(driver: Driver, folder: Path, *, pooled: bool = False) -> None:
+    """Write an ``odbcinst.ini``; of a driver that is installed, the system's with changes."""
+    known = ConfigParser(interpolation=None)
+    known.optionxform = str  # type: ignore[assignment, method-assign]
+    if driver.library is None:
+        known.read(Path(os.environ.get("ODBCSYSINI", "/etc"), "odbcinst.ini"), encoding="utf-8")
+    else:
+        known[driver.name] = {"Driver": str(driver.library)}
+    if pooled:
+        for section in known.sections():
+            known[section]["CPTimeout"] = str(PERSISTENT)
+        known["ODBC"] = {"Pooling": "Yes"}
+    folder.mkdir()
+    with Path(folder, "odbcinst.ini").open("w", encoding="utf-8") as file:
+        known.write(file, space_around_delimiters=False)

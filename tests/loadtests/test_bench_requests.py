@@ -6,23 +6,35 @@ import asyncio
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import cast
 
 import django
 import pytest
 
 from loadtests.bench import requests
-from loadtests.bench.requests_load import Load, Order, carry_out, load_process, percentile
+from loadtests.bench.requests_load import (
+    Answers,
+    Load,
+    Order,
+    carry_out,
+    load_process,
+    percentile,
+)
 from loadtests.bench.requests_measures import (
     ASYNC,
+    ENOUGH,
     LOADED,
+    NO_QUERY,
     SYNC,
     WORKS,
     RequestsFailed,
+    Throughput,
     Turns,
     Work,
     count,
@@ -34,9 +46,11 @@ from loadtests.bench.requests_sites import (
     OURS,
     OURS_WITH_DJANGOS_ENTRY,
     STOCK,
+    STOCK_ODBC_POOLING,
     STOCK_PERSISTENT,
     Candidate,
     Database,
+    DidNotStart,
     Site,
     place_for,
 )
@@ -76,26 +90,68 @@ def on_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- counting ------------------------------------------------------------------------------
 
 
+def counted(candidate: Candidate) -> dict[str, tuple[float, float]]:
+    """Key of a kind of request -> its messages and logins."""
+    sizes = dataclasses.replace(TINY, seconds=0.0)
+    result = requests.run([candidate], sizes, "a test")
+    assert result.left_out == []
+    keys = {work.name: work.key for work in WORKS}
+    return {keys[each.work]: (each.messages, each.logins) for each in result.counts}
+
+
+def in_both_kinds_of_views(
+    costs: dict[str, tuple[float, float]],
+) -> dict[str, tuple[float, float]]:
+    return {**costs, **{f"{key}-sync": cost for key, cost in costs.items()}}
+
+
 @pytest.mark.parametrize("candidate", [OURS, OURS_WITH_DJANGOS_ENTRY], ids=lambda each: each.key)
-def test_requests_of_this_project_cost_no_round_trip_too_many(
-    candidate: Candidate, load: Load
-) -> None:
-    counts = requests.counted([candidate], TINY, load)
-    assert {each.work: each.messages for each in counts} == EVERYWHERE
-    assert {each.logins for each in counts} == {0}
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_requests_of_this_project_cost_no_round_trip_too_many(candidate: Candidate) -> None:
+    floor = {key: (messages, 0) for key, messages in FLOOR.items()}
+    assert counted(candidate) == in_both_kinds_of_views(floor)
 
 
-@pytest.mark.parametrize("stock", [STOCK, STOCK_PERSISTENT], ids=lambda each: each.key)
+IS_DJANGO_6_1 = django.VERSION >= (6, 1)
+#: Messages and logins of stock mssql-django's requests, as docs/benchmarks.md says.
+OF_STOCK = {
+    "no-query": (0, 0),
+    "one-query": (10, 1),
+    "three-queries": (14, 1),
+    "create": (11, 1),
+    "atomic": (18, 1) if IS_DJANGO_6_1 else (17, 1),
+    "savepoint": (20, 1) if IS_DJANGO_6_1 else (19, 1),
+    "bulk": (11, 1) if IS_DJANGO_6_1 else (16, 1),
+    "prefetch": (12, 1),
+}
+#: The same where unixODBC keeps the connections.
+OF_STOCK_WITH_ODBC_POOLING = {
+    "no-query": (0, 0),
+    "one-query": (8, 0),
+    "three-queries": (12, 0),
+    "create": (9, 0),
+    "atomic": (16, 0) if IS_DJANGO_6_1 else (15, 0),
+    "savepoint": (18, 0) if IS_DJANGO_6_1 else (17, 0),
+    "bulk": (9, 0) if IS_DJANGO_6_1 else (14, 0),
+    "prefetch": (10, 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("stock", "costs"),
+    [
+        (STOCK, OF_STOCK),
+        (STOCK_PERSISTENT, OF_STOCK),
+        (STOCK_ODBC_POOLING, OF_STOCK_WITH_ODBC_POOLING),
+    ],
+    ids=lambda each: each.key if isinstance(each, Candidate) else "",
+)
+@pytest.mark.usefixtures("on_the_embedded_server")
 @pytest.mark.slow
-def test_a_site_that_logs_in_for_every_request_is_seen(stock: Candidate, load: Load) -> None:
-    counts = {each.work: each for each in requests.counted([stock], TINY, load)}
-    assert list(counts) == list(EVERYWHERE)
-    for work, floor in EVERYWHERE.items():
-        if floor:
-            assert counts[work].logins == 1
-            assert counts[work].messages > floor + 2  # a login alone is two
-        else:
-            assert (counts[work].logins, counts[work].messages) == (0, 0)
+def test_requests_of_stock_cost_what_the_documentation_says(
+    stock: Candidate, costs: dict[str, tuple[float, float]]
+) -> None:
+    assert counted(stock) == in_both_kinds_of_views(costs)
 
 
 def test_every_kind_of_request_is_served_by_both_kinds_of_views() -> None:
@@ -104,12 +160,9 @@ def test_every_kind_of_request_is_served_by_both_kinds_of_views() -> None:
     assert all(work.path.startswith("/sync/") for work in SYNC)
 
 
-def test_the_limit_sends_what_the_work_needs_and_no_more(load: Load) -> None:
-    counts = requests.counted([BARE], TINY, load)
-    assert {each.work: each.messages for each in counts} == {
-        work.name: FLOOR[work.key] for work in ASYNC if work.key in OF_RIVALS
-    }
-    assert {each.logins for each in counts} == {0}
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_the_limit_sends_what_the_work_needs_and_no_more() -> None:
+    assert counted(BARE) == {key: (FLOOR[key], 0) for key in OF_RIVALS}
 
 
 #: Messages and logins of their requests: what the table in docs/benchmarks.md says.
@@ -142,30 +195,117 @@ OF_THE_RIVALS["wsgi-64"] = OF_THE_RIVALS["wsgi-16"]
 
 
 @pytest.mark.parametrize("rival", RIVALS, ids=lambda each: each.key)
-def test_rivals_do_the_same_work(rival: Candidate, load: Load) -> None:
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_rivals_do_the_same_work(rival: Candidate) -> None:
     if missing := rival.missing():
         pytest.skip(f"not installed here, but in .venv-bench: {', '.join(missing)}")
-    names = {work.name: work.key for work in ASYNC}
-    if rival.module[1] == "wsgi":  # which of several threads serves is left to chance
-        rival = dataclasses.replace(rival, module=(*rival.module[:2], "1"))
-    counts = requests.counted([rival], TINY, load)
-    found = {names[each.work]: (each.messages, each.logins) for each in counts}
-    assert found == OF_THE_RIVALS[rival.key]
+    assert counted(rival) == OF_THE_RIVALS[rival.key]
+
+
+def test_threads_of_wsgi_are_one_where_round_trips_are_counted() -> None:
+    wsgi = [each for each in CANDIDATES if each.key.startswith("wsgi")]
+    assert [each.module[-1] for each in wsgi] == ["16", "64"]
+    assert [each.to_be_counted().module[-1] for each in wsgi] == ["1", "1"]
+    assert OURS.to_be_counted() == OURS
 
 
 def test_a_site_that_answers_with_errors_is_not_measured(load: Load) -> None:
     missing = Work("nowhere", "a path that nobody serves", "/nowhere")
+    left_out: list[str] = []
     with (
         DevServer() as server,
-        requests.all_served([OURS], Database(server.host, str(server.port)), False) as sites,
+        requests.all_served(
+            [OURS], Database(server.host, str(server.port)), False, left_out.append
+        ) as [site],
     ):
         with pytest.raises(RequestsFailed, match="a path that nobody serves: 1 failed"):
-            count(sites, [missing], server, load, 1)
-        with pytest.raises(RequestsFailed):
-            list(throughput(sites, [(missing, 1)], load, Turns(1, 0.0, 0.0)))
+            count(site, missing, server, load, 1)
+        cells = [(missing, 1), (NO_QUERY, 1)]
+        broken, well = throughput(
+            [site], cells, load, Turns(1, 0.0, 0.0), leave_out=left_out.append
+        )
+    assert broken == []
+    assert [row.failed for row in well] == [0]
+    assert left_out == [
+        "mssql_async, a path that nobody serves at 1 clients and 0 ms: 1 failed, none was served"
+    ]
+
+
+BREAKS = Candidate("breaks", "one that breaks", entry="nobody.at_home")
+
+
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_a_site_that_does_not_start_is_left_out_and_the_others_go_on(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    sizes = dataclasses.replace(TINY, loaded=("no-query",))
+    result = requests.run([BREAKS, OURS], sizes, "a test")
+    assert {each.candidate for each in result.counts} == {OURS.name}
+    assert [row.candidate for row in result.throughput] == [OURS.name]
+    assert result.left_out == ["one that breaks: did not start"]
+    capfd.readouterr()
+
+
+async def test_a_site_that_is_gone_counts_as_failing(load: Load) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        gone = Site(OURS, unused.getsockname()[1], process_id=-1)
+        left_out: list[str] = []
+        turns = Turns(1, 0.0, 0.0)
+        [rows] = throughput([gone], [(NO_QUERY, 3)], load, turns, leave_out=left_out.append)
+        answers = await carry_out(Order(gone.port, "/", clients=3, seconds=60.0))
+    assert rows == []
+    assert left_out == ["mssql_async, no query at 3 clients and 0 ms: 3 failed, none was served"]
+    assert (answers.served, answers.failed, answers.per_second) == (0, 3, 0.0)
 
 
 # --- under load ----------------------------------------------------------------------------
+
+
+class Sites:
+    """Stands for the load: who was asked, in order; every answer took one millisecond more."""
+
+    def __init__(self, latencies: int) -> None:
+        self.asked: list[int] = []
+        self._latencies = latencies
+
+    def __call__(self, order: Order) -> Answers:
+        if order.requests is not None:
+            return Answers(order.requests, order.requests, 0, 1.0, [])
+        self.asked.append(order.port)
+        first = self._latencies * self.asked.count(order.port)
+        return Answers(1, 1, 0, 1.0, [float(first + n) for n in range(self._latencies)])
+
+
+def under_the_load_of(sites: Sites, rounds: int) -> list[Throughput]:
+    three = [Site(each, port, process_id=-1) for port, each in enumerate([OURS, STOCK, BARE])]
+    turns = Turns(rounds, 0.0, 0.0)
+    [rows] = throughput(three, [(NO_QUERY, 1)], cast("Load", sites), turns, leave_out=pytest.fail)
+    return rows
+
+
+def test_every_round_begins_with_another_site() -> None:
+    sites = Sites(1)
+    under_the_load_of(sites, 4)
+    assert sites.asked == [0, 1, 2, 1, 2, 0, 2, 0, 1, 0, 1, 2]
+
+
+def test_percentiles_are_of_the_latencies_of_all_rounds() -> None:
+    [row, *_] = under_the_load_of(Sites(50), 2)
+    assert (row.samples, row.p50, row.p99) == (100, 100.0, 149.0)
+
+
+def test_there_is_no_99th_percentile_of_few_latencies() -> None:
+    [row, *_] = under_the_load_of(Sites(33), 3)
+    assert (row.samples, row.p50, row.p99) == (99, 82.0, None)
+
+
+def test_a_turn_waits_for_its_share_of_the_latencies() -> None:
+    turns = Turns(3, 0.5, 0.1, samples=200, samples_of_each=2)
+    assert [turns.at_least(clients) for clients in (1, 64, 256)] == [67, 67, 171]
+    default = requests.Sizes().turns()
+    for clients in requests.Sizes().clients:
+        assert default.rounds * default.at_least(clients) >= max(2 * ENOUGH, 2 * clients)
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
@@ -181,6 +321,7 @@ def test_a_run_fills_every_table() -> None:
     text = requests.report(result)
     assert "a test" in text
     assert "5 (0)" in text
+    assert all(row.samples > 0 for row in rows)
     written = json.dumps(asdict(result))
     assert json.loads(written)["machine"]["command"] == "a test"
     assert Database("host", "1").password not in written + text
@@ -277,6 +418,24 @@ async def test_as_many_requests_are_sent_as_were_ordered(answer: bytes) -> None:
     assert answers.p50 is not None
 
 
+@pytest.mark.usefixtures("on_the_embedded_server")
+def test_what_there_is_is_told_as_it_goes_and_kept_when_a_run_is_broken_off() -> None:
+    told: list[tuple[int, int]] = []
+
+    def tell(result: requests.Result) -> None:
+        told.append((len(result.counts), len(result.throughput)))
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    sizes = dataclasses.replace(TINY, loaded=("no-query",), clients=(1, 2, 3))
+    result = requests.run([BARE], sizes, "a test", tell=tell)
+    assert told == [(4, 0), (4, 1), (4, 1)]
+    assert result.broken_off
+    assert result.left_out == [
+        "broken off: no query at 2 clients and 0 ms, no query at 3 clients and 0 ms"
+    ]
+
+
 async def test_a_turn_goes_on_until_every_client_could_be_answered() -> None:
     async with serving(lambda _: MEASURED) as (port, asked):
         order = Order(port, "/", clients=3, seconds=0.0, at_least=30, patience=60.0)
@@ -301,8 +460,8 @@ async def test_errors_and_broken_connections_are_failures() -> None:
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
-    ordered = [float(n) for n in range(1, 101)]
-    assert (percentile(ordered, 0.5), percentile(ordered, 0.99)) == (51, 100)
+    values = [float(n) for n in range(100, 0, -1)]
+    assert (percentile(values, 0.5), percentile(values, 0.99)) == (51, 100)
     assert percentile([7.0], 0.99) == 7
     assert percentile([], 0.5) is None
 
@@ -313,7 +472,7 @@ def test_percentiles_are_values_that_were_seen() -> None:
 def test_a_site_that_does_not_start_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     with (
         place_for(Database("127.0.0.1", "1")) as place,
-        pytest.raises(RuntimeError, match="nobody's did not start"),
+        pytest.raises(DidNotStart, match="nobody's: did not start"),
         place.serving(Candidate("nobody", "nobody's", entry="nobody.at_home")),
     ):
         pytest.fail("it started")
@@ -350,10 +509,17 @@ def test_a_site_of_several_processes_has_used_what_all_of_them_have() -> None:
 
 def test_options_of_the_command_line_replace_single_sizes() -> None:
     load_only = ["--counted", "0", "--loaded", "no-query", "--delays", "2"]
+    load_only += ["--samples", "7"]
     options = requests.parse(["--quick", "--clients", "4", "8", "--limit", "3", *load_only])
     sizes = requests.sizes_of(options)
     assert sizes == dataclasses.replace(
-        requests.QUICK, clients=(4, 8), delays=(2,), counted=0, limit=3, loaded=("no-query",)
+        requests.QUICK,
+        clients=(4, 8),
+        delays=(2,),
+        counted=0,
+        limit=3,
+        loaded=("no-query",),
+        samples=7,
     )
     assert requests.sizes_of(requests.parse([])) == requests.Sizes()
 
@@ -361,7 +527,9 @@ def test_options_of_the_command_line_replace_single_sizes() -> None:
 def test_alone_nothing_takes_part_that_would_have_to_be_installed() -> None:
     everybody = requests.candidates_of(requests.parse([]))
     alone = requests.candidates_of(requests.parse(["--alone"]))
-    assert [each.key for each in alone] == ["ours", "stock", "stock-persistent", "bare"]
+    assert [each.key for each in alone] == [
+        "ours", "stock", "stock-persistent", "stock-odbc-pooling", "bare",
+    ]  # fmt: skip
     assert {each.key for each in everybody} > {each.key for each in alone}
 
 
@@ -386,3 +554,12 @@ def test_a_default_run_is_expected_to_end_within_its_limit() -> None:
     sizes = requests.Sizes()
     assert sizes.estimate(everybody) < sizes.limit * 60
     assert sizes.estimate(everybody) > sizes.estimate([OURS])
+    assert requests.QUICK.estimate(everybody) < sizes.estimate(everybody)
+
+
+def test_what_may_be_missing_is_said_before() -> None:
+    text = requests.announcement([OURS], dataclasses.replace(requests.Sizes(), limit=7))
+    assert "Nothing is begun after 7 (--limit)" in text
+    assert "5 ms of delay first" in text
+    only_counted = dataclasses.replace(requests.Sizes(), seconds=0.0)
+    assert "missing" not in requests.announcement([OURS], only_counted)
