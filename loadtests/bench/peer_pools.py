@@ -1,22 +1,16 @@
-"""Other projects' pools on the stub connections. Imported only where they are installed."""
+"""Other projects' pools on the stub connections. They are imported only when they are made, as
+not all need be installed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import aioodbc  # type: ignore[import-untyped]
-import aioodbc.connection  # type: ignore[import-untyped]
-import psycopg_pool
 import pyodbc
-from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.pool import QueuePool
 
-from .candidates import Candidate
+from .candidates import Candidate, Make
 from .stubs import StubConnection, StubServer
-
-#: Distributions whose versions belong to a result.
-DISTRIBUTIONS = ("psycopg", "psycopg-pool", "SQLAlchemy", "aioodbc")
 
 
 class _PsycopgConnection(StubConnection):
@@ -45,6 +39,8 @@ class _AsyncPsycopgConnection:
 
 
 async def make_psycopg(server: StubServer, size: int, checked: bool) -> Candidate:
+    import psycopg_pool
+
     pool = psycopg_pool.ConnectionPool(
         connection_class=_PsycopgConnection,  # type: ignore[type-var]
         kwargs={"server": server},
@@ -68,7 +64,8 @@ async def make_psycopg(server: StubServer, size: int, checked: bool) -> Candidat
 
 
 async def make_async_psycopg(server: StubServer, size: int, checked: bool) -> Candidate:
-    kind = psycopg_pool.AsyncConnectionPool
+    from psycopg_pool import AsyncConnectionPool as kind  # noqa: N813
+
     pool = kind(
         connection_class=_AsyncPsycopgConnection,  # type: ignore[type-var]
         kwargs={"server": server},
@@ -88,20 +85,22 @@ async def make_async_psycopg(server: StubServer, size: int, checked: bool) -> Ca
     )
 
 
-class _Dialect(DefaultDialect):
-    """What ``pre_ping`` pings with."""
-
-    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
-        return True
-
-
 async def make_sqlalchemy(server: StubServer, size: int, checked: bool) -> Candidate:
+    from sqlalchemy.engine.default import DefaultDialect
+    from sqlalchemy.pool import QueuePool
+
+    class Dialect(DefaultDialect):
+        """What ``pre_ping`` pings with."""
+
+        def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+            return True
+
     pool = QueuePool(
         lambda: StubConnection(server),  # type: ignore[arg-type]
         pool_size=size,
         max_overflow=0,
         pre_ping=checked,
-        dialect=_Dialect(dbapi=pyodbc),
+        dialect=Dialect(dbapi=pyodbc),
     )
 
     async def close() -> None:
@@ -125,6 +124,9 @@ def _connect_stub(server: StubServer, **options: Any) -> StubConnection:
 
 async def make_aioodbc(server: StubServer, size: int, checked: bool) -> Candidate:
     """It has no check to turn on."""
+    import aioodbc  # type: ignore[import-untyped]
+    import aioodbc.connection  # type: ignore[import-untyped]
+
     # Its connections call pyodbc.connect(dsn) in a thread. The stub stands there for good, as
     # nothing else of this process uses aioodbc, and takes the server where a DSN would be.
     aioodbc.connection.pyodbc = SimpleNamespace(connect=_connect_stub, Error=pyodbc.Error)
@@ -143,3 +145,23 @@ async def make_aioodbc(server: StubServer, size: int, checked: bool) -> Candidat
         execute=lambda connection: connection.execute("SELECT 1"),
         asynchronous=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A project's pools. ``distributions``: whose versions belong to a result."""
+
+    modules: tuple[str, ...]
+    """What they import."""
+    distributions: tuple[str, ...]
+    makes: tuple[Make, ...]
+    """The first is measured in a recovery."""
+
+
+_PSYCOPG = ("psycopg", "psycopg_pool"), ("psycopg", "psycopg-pool")
+
+PEERS = (
+    Peer(*_PSYCOPG, (make_psycopg, make_async_psycopg)),
+    Peer(("sqlalchemy",), ("SQLAlchemy",), (make_sqlalchemy,)),
+    Peer(("aioodbc",), ("aioodbc",), (make_aioodbc,)),
+)

@@ -15,6 +15,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+from .ending import run_through
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-bench"
 
@@ -23,7 +25,7 @@ POOLS = (
     "aioodbc==0.5.0",
     "psycopg[binary]==3.3.9",
     "psycopg-pool==3.3.3",
-    "SQLAlchemy==2.1.9",
+    "SQLAlchemy[asyncio]==2.1.9",
 )
 
 
@@ -33,17 +35,17 @@ def is_inside(environment: Path = ENVIRONMENT) -> bool:
 
 
 def run_with(requirements: Sequence[str], module: str, arguments: Sequence[str]) -> int:
-    """Run ``python -m module`` in the environment, made or brought up to date first.
+    """Run ``python -m module`` in the environment, made or brought up to date first, and return
+    its exit status. What cannot be installed is missing there.
 
-    Returns its exit status; raises :class:`subprocess.CalledProcessError` where the packages
-    cannot be installed, after pip has said why.
+    :raises subprocess.CalledProcessError: there can be no environment.
     """
     python = prepare(requirements)
-    return subprocess.run([python, "-m", module, *arguments], check=False).returncode
+    return run_through([python, "-m", module, *arguments])
 
 
 def prepare(requirements: Sequence[str], environment: Path = ENVIRONMENT) -> Path:
-    """The environment's interpreter, with the requirements installed."""
+    """The environment's interpreter, with those requirements installed that can be."""
     python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = environment / ".prepared"
     base = f"Python {sys.version} in {sys.prefix}"
@@ -56,9 +58,22 @@ def prepare(requirements: Sequence[str], environment: Path = ENVIRONMENT) -> Pat
     missing = [each for each in requirements if each not in installed]
     if missing:
         print(f"installing {', '.join(missing)} into {environment}", file=sys.stderr)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *missing], check=True)
-        stamp.write_text("\n".join([*installed, *missing]) + "\n", encoding="utf-8")
+        installed += _install(python, missing)
+        stamp.write_text("\n".join(installed) + "\n", encoding="utf-8")
     return python
+
+
+def _install(python: Path, requirements: Sequence[str]) -> list[str]:
+    """All at once; if that fails one by one, so that only those are missing that cannot be
+    installed, as pip has then said. Returns those that are there."""
+    command = [python, "-m", "pip", "install", "--quiet", "--retries", "1"]
+    if not subprocess.run([*command, *requirements], check=False).returncode:
+        return list(requirements)
+    return [
+        each
+        for each in requirements
+        if not subprocess.run([*command, each], check=False).returncode
+    ]
 
 
 def _see_packages_of_this_environment(python: Path) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from mssql_async.pool.settings import PoolSettings
@@ -24,7 +25,9 @@ from .candidates import (
     make_ours,
     make_ours_watching,
 )
+from .ending import run_main
 from .machine import Machine
+from .peer_pools import PEERS, Peer
 from .pool_measures import (
     Contention,
     Contest,
@@ -36,6 +39,7 @@ from .pool_measures import (
     recovery,
     uncontended,
 )
+from .written import writer
 
 MODULE = "loadtests.bench.pool"
 
@@ -65,6 +69,8 @@ class Result:
     contended: list[Contention] = field(default_factory=list)
     order: list[Order] = field(default_factory=list)
     recovery: list[Recovery] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Who took no part, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,36 +83,43 @@ class Field:
     checking: tuple[Make, ...] = ()
     """Peers that recover; the driver's word changes nothing for them."""
     distributions: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
-def with_peers() -> Field:
-    """This project's pool and the others; they must be installed."""
-    from . import peer_pools
-
-    others = (
-        peer_pools.make_psycopg,
-        peer_pools.make_async_psycopg,
-        peer_pools.make_sqlalchemy,
-        peer_pools.make_aioodbc,
-    )
+def with_peers(peers: Sequence[Peer] = PEERS) -> Field:
+    """This project's pool and those of the others that are installed."""
+    there = [each for each in peers if all(map(find_spec, each.modules))]
+    others = tuple(make for each in there for make in each.makes)
     alone = Field()
     return Field(
         plain=alone.plain + others,
         contending=alone.contending + others,
         queueing=alone.queueing + others,
-        checking=(peer_pools.make_psycopg, peer_pools.make_sqlalchemy, peer_pools.make_aioodbc),
-        distributions=peer_pools.DISTRIBUTIONS,
+        checking=tuple(each.makes[0] for each in there),
+        distributions=tuple(name for each in there for name in each.distributions),
+        left_out=tuple(
+            f"{', '.join(each.modules)}: not installed" for each in peers if each not in there
+        ),
     )
 
 
-async def run(taking_part: Field, sizes: Sizes, command: str) -> Result:
-    """Everything, one after the other."""
+async def run(
+    taking_part: Field,
+    sizes: Sizes,
+    command: str,
+    tell: Callable[[Result], None] = lambda _: None,
+) -> Result:
+    """Everything, one after the other; ``tell`` hears what there is after each."""
     result = Result(Machine.this(command, taking_part.distributions), sizes)
+    result.left_out += taking_part.left_out
     result.uncontended = await uncontended(
         taking_part.plain, sizes.turns, sizes.cycles, sizes.depth
     )
+    tell(result)
     result.contended = await contended(taking_part.contending, sizes.contest)
+    tell(result)
     result.order = await order(taking_part.queueing, sizes.contest.contenders)
+    tell(result)
     for announced, makes in (
         (True, (make_ours,)),
         (False, (make_ours, *taking_part.checking)),
@@ -114,6 +127,7 @@ async def run(taking_part: Field, sizes: Sizes, command: str) -> Result:
         result.recovery += await recovery(
             makes, sizes.stale, announced=announced, idle=sizes.idle, limit=sizes.limit
         )
+    tell(result)
     return result
 
 
@@ -129,6 +143,7 @@ def report(result: Result) -> str:
     contest = sizes.contest
     lines = [
         result.machine.in_words(),
+        *(f"left out: {each}" for each in result.left_out),
         "",
         f"One acquire and release, nobody else there, called from {sizes.depth} frames deep: "
         f"{sizes.turns} turns of {sizes.cycles:,}",
@@ -214,7 +229,7 @@ def main(arguments: list[str]) -> int:
         try:
             return peers.run_with(peers.POOLS, MODULE, arguments)
         except subprocess.CalledProcessError:
-            print("The other pools could not be installed: measuring without.", file=sys.stderr)
+            print("No other pool can be installed: measuring without.", file=sys.stderr)
             options.alone = True
     sizes = Sizes(
         turns=options.turns,
@@ -230,12 +245,10 @@ def main(arguments: list[str]) -> int:
         limit=options.limit,
     )
     command = " ".join(["python -m", MODULE, *arguments])
-    result = asyncio.run(run(Field() if options.alone else with_peers(), sizes, command))
-    print(report(result))
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+    taking_part = Field() if options.alone else with_peers()
+    print(report(asyncio.run(run(taking_part, sizes, command, writer(options.json)))))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_main(lambda: main(sys.argv[1:])))

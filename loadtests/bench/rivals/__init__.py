@@ -15,6 +15,6 @@ REQUIREMENTS = (
     "aioodbc==0.5.0",
     "fastmssql==0.7.7",
     "gunicorn==27.0.1",
-    "SQLAlchemy==2.1.9",
+    "SQLAlchemy[asyncio]==2.1.9",
     "starlette==1.10.0",
 )
