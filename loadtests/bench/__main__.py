@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from .ending import run_main
 from .whole import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from . import plots
+from .ending import BROKEN_OFF, run_through
 from .machine import Machine
 from .peers import ROOT
+from .written import write
 
 MODULE = "loadtests.bench"
 FOLDER = Path("build/bench")
+QUICK_FOLDER = FOLDER / "quick"
+"""Elsewhere, so that figures of a full run are not lost."""
 RESULTS = "results.json"
 
 
@@ -46,49 +51,54 @@ PARTS = (
 )
 
 
+@dataclass(slots=True)
+class Run:
+    results: dict[str, Any]
+    failed: list[str] = field(default_factory=list)
+    """Parts that did not end well; they have said why."""
+    broken_off: bool = False
+
+
 def run(
-    parts: Sequence[Part], folder: Path, command: str, *, quick: bool = False
-) -> tuple[dict[str, Any], list[str]]:
-    """The results of the parts, by name, and the names of those that failed. What an earlier run
-    found for other parts is kept: each has its own date and command."""
+    parts: Sequence[Part],
+    folder: Path,
+    command: str,
+    *,
+    quick: bool = False,
+    further: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Run:
+    """The results of the parts, by name, and what went wrong. What an earlier run found for
+    other parts is kept: each has its own date and command."""
     folder.mkdir(parents=True, exist_ok=True)
     results = read(folder / RESULTS) if (folder / RESULTS).exists() else {}
     results["machine"] = asdict(Machine.this(command))
-    failed = []
+    done = Run(results)
     for part in parts:
         results.pop(part.name, None)
-        _say(f"{part.name}: python -m {part.module}")
+        arguments = [*(part.quick if quick else ()), *further.get(part.name, ())]
+        _say(" ".join([f"{part.name}: python -m", part.module, *arguments]))
         start = time.monotonic()
-        found = _found(part, folder / f"{part.name}.json", quick=quick)
-        if found is None:
-            failed.append(part.name)
-        else:
-            results[part.name] = found
-        _say(f"{part.name}: {time.monotonic() - start:.0f} s")
+        file = folder / f"{part.name}.json"
+        file.unlink(missing_ok=True)
+        try:
+            if run_through([sys.executable, "-m", part.module, "--json", str(file), *arguments]):
+                done.failed.append(part.name)
+        except KeyboardInterrupt:
+            done.broken_off = True
+        if file.exists():  # of one that was broken off, what it had found
+            results[part.name] = read(file)
+            file.unlink()
         # After each, so that a run that is broken off is not lost.
         write(results, folder / RESULTS)
-    return results, failed
-
-
-def _found(part: Part, file: Path, *, quick: bool) -> dict[str, Any] | None:
-    """Run a part; ``None``: it has failed, and said why."""
-    file.unlink(missing_ok=True)
-    arguments = ["--json", str(file), *(part.quick if quick else ())]
-    command = [sys.executable, "-m", part.module, *arguments]
-    if subprocess.run(command, check=False).returncode or not file.exists():
-        return None
-    found = read(file)
-    file.unlink()
-    return found
+        _say(f"{part.name}: {time.monotonic() - start:.0f} s")
+        if done.broken_off:
+            break
+    return done
 
 
 def read(file: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return found
-
-
-def write(results: Mapping[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> None:
@@ -119,12 +129,36 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--plots", type=Path, metavar="FILE", help="measure nothing: draw that file's results"
     )
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help=f"for {RESULTS} and pictures ({FOLDER})"
-    )
+        "--limit", type=float, metavar="MINUTES",
+        help="after which the requests' part, the longest, begins nothing more",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tell", nargs=2, action="append", default=[], metavar=("PART", "ARGUMENTS"),
+        help="further arguments of a part, such as: --tell requests '--rounds 5'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--folder", type=Path,
+        help=f"for {RESULTS} and pictures ({FOLDER}; with --quick {QUICK_FOLDER})",
+    )  # fmt: skip
     parser.add_argument(
         "--pictures", type=Path, metavar="FOLDER", help="for the pictures, if elsewhere"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for part, _ in options.tell:
+        if part not in names:
+            parser.error(f"argument --tell: there is no part {part!r}: {', '.join(names)}")
+    options.folder = options.folder or (QUICK_FOLDER if options.quick else FOLDER)
+    return options
+
+
+def further_arguments(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Of the parts, by name."""
+    found: dict[str, list[str]] = {}
+    if options.limit is not None:
+        found["requests"] = ["--limit", f"{options.limit:g}"]
+    for part, arguments in options.tell:
+        found.setdefault(part, []).extend(shlex.split(arguments))
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,10 +174,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw(results, pictures)
         return 0
     parts = [part for part in PARTS if part.name in options.only]
-    command = " ".join(["python -m", MODULE, *given])
-    results, failed = run(parts, options.folder, command, quick=options.quick)
+    command = shlex.join(["python", "-m", MODULE, *given])
+    done = run(
+        parts,
+        options.folder,
+        command,
+        quick=options.quick,
+        further=further_arguments(options),
+    )
     _say(_shown(options.folder / RESULTS))
-    draw(results, pictures)
-    for name in failed:
+    draw(done.results, pictures)
+    for name in done.failed:
         print(f"{name} failed, see above", file=sys.stderr)
-    return 1 if failed else 0
+    if done.broken_off:
+        return BROKEN_OFF
+    return 1 if done.failed else 0
