@@ -11,6 +11,8 @@ from .svg import LARGE, MARGIN, SMALL, TITLE, WIDTH, Drawing, width_of, wrapped
 
 LINE = 16
 """Height of a line of text."""
+PADDING = 12
+"""Beside what a panel's lines begin and end with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Panel:
     y: Axis
     x_title: str = ""
     unit: str = ""
+    apart: float = 0
+    """How far series are moved from one another, so that equal ones are seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +160,13 @@ class Chart:
         drawing = self.drawing
 
         def across(value: float) -> float:
-            return x + panel.x.share(value) * wide
+            # Marks at the ends stay away from the numbers of the other axis.
+            return x + PADDING + panel.x.share(value) * (wide - 2 * PADDING)
+
+        headroom = max(len(panel.series) - 1, 0) * panel.apart
 
         def up(value: float) -> float:
-            return y + high - min(panel.y.share(value), 1) * high
+            return y + high - min(panel.y.share(value), 1) * (high - headroom)
 
         for tick in panel.y.ticks:
             drawing.line(x, up(tick), x + wide, up(tick), "grid")
@@ -172,8 +179,9 @@ class Chart:
             drawing.text(x + wide / 2, y + high + 33, panel.x_title, "dim m", SMALL)
         crosses: Counter[float] = Counter()  # below one another
         # This project's last, on top.
-        for series in sorted(panel.series, key=lambda each: each.colour == 0):
-            known = [(across(a), up(b)) for a, b in series.points if b is not None]
+        for n, series in enumerate(sorted(panel.series, key=lambda each: each.colour == 0)):
+            moved = (len(panel.series) - 1 - n) * panel.apart
+            known = [(across(a), up(b) - moved) for a, b in series.points if b is not None]
             if len(known) > 1:
                 drawing.path(known, _line_classes(series.colour), told=series.name)
             for a, b in known:

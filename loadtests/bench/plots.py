@@ -6,11 +6,15 @@ out of it has no picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .charts import (
+    Axis,
     Bar,
     Bars,
     Chart,
@@ -23,11 +27,14 @@ from .charts import (
 )
 
 Json = Mapping[str, Any]
-"""A part's result."""
+"""A part's result, or a row of it."""
+SHOWN_STALE = (1, 2, 4, 10, 20)
+"""Numbers of stale connections that are shown, in the table too; JSON has all of them."""
 
 #: What a candidate's name begins with -> its colour, the same in all pictures. First match.
 _COLOURS = (
     ("mssql_async", 0),
+    ("mssql, CONN_MAX_AGE 0, unixODBC", 8),
     ("mssql, CONN_MAX_AGE 0", 1),
     ("mssql, CONN_MAX_AGE 600", 2),
     ("WSGI, 16", 3),
@@ -57,6 +64,8 @@ def small_print(part: Json) -> str:
     server = ""
     if "embedded" in part:
         server = " Embedded server." if part["embedded"] else " Server of the environment."
+    if "uvicorn" in part:
+        server += f" Uvicorn with {part['uvicorn']}."
     revision = f" ({machine['revision']})" if machine["revision"] else ""
     return (
         f"{machine['date'][:10]}: {machine['command']}{revision}. {machine['python']}, {versions}. "
@@ -72,10 +81,11 @@ def throughput(part: Json) -> str | None:
     return _by_clients(
         part,
         ("1 query", "atomic: read, write"),
-        "per_second",
+        _PER_SECOND,
         "How many requests a second?",
-        "By clients at a time, with the database so many milliseconds away, each way. Higher is "
-        "better. Client, site and database server share the machine.",
+        "By clients at a time, with the database so many milliseconds away, each way. Both scales "
+        "are logarithmic, bars are not. Higher is better. Client, site and database server share "
+        "the machine.",
     )
 
 
@@ -84,54 +94,107 @@ def latency(part: Json) -> str | None:
     return _by_clients(
         part,
         ("1 query", "atomic: read, write"),
-        "p99",
+        _P99,
         "How long does the slowest hundredth of requests wait?",
-        "99th percentile in milliseconds, on a logarithmic scale, by clients at a time. Lower is "
-        "better.",
+        "99th percentile in milliseconds, on a logarithmic scale (bars are not), by clients at a "
+        "time. Lower is better. Medians are in the table.",
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    key: str
+    words: Callable[[Json], str]
+    """What stands behind a bar."""
+
+
+_PER_SECOND = _Figure("per_second", lambda row: f"{row['per_second']:,.0f}")
+_P99 = _Figure("p99", lambda row: f"{row['p99']:,.0f} ms, median {row['p50']:,.0f} ms")
+
+
 def _by_clients(
-    part: Json, works: Sequence[str], figure: str, question: str, drawn: str
+    part: Json, works: Sequence[str], figure: _Figure, question: str, drawn: str
 ) -> str | None:
-    found = [each for each in part.get("throughput", ()) if each["work"] in works]
-    found = [each for each in found if each[figure] is not None]
+    asked = [each for each in part.get("throughput", ()) if each["work"] in works]
+    found = [each for each in asked if each[figure.key] is not None]
     if not found:
         return None
     chart = Chart(question, drawn)
     names = _ours_first(each["candidate"] for each in found)
     chart.legend([(name, _colour(name)) for name in names])
-    x = places([each["clients"] for each in found])
     for work in works:
         rows = [each for each in found if each["work"] == work]
-        delays = sorted({each["delay_ms"] for each in rows})
-        if not rows:
-            continue
-        values = [each[figure] for each in rows]
-        y = linear(values) if figure == "per_second" else logarithmic(values)
-        panels = [
-            Panel(
-                f"{work}, {number(delay)} ms away",
-                [
-                    Series(
-                        name,
-                        _colour(name),
-                        sorted(
-                            (each["clients"], each[figure])
-                            for each in rows
-                            if each["delay_ms"] == delay and each["candidate"] == name
-                        ),
-                    )
-                    for name in names
-                ],
-                x,
-                y,
-                x_title="clients",
-            )
-            for delay in delays
-        ]
-        chart.row(panels)
-    return chart.finished(small_print(part))
+        by_delay = {
+            delay: [each for each in rows if each["delay_ms"] == delay]
+            for delay in sorted({each["delay_ms"] for each in rows})
+        }
+        several = {d: cell for d, cell in by_delay.items() if len(_clients(cell)) > 1}
+        if several:
+            x = places([each["clients"] for each in rows])
+            y = logarithmic([each[figure.key] for cell in several.values() for each in cell])
+            chart.row([_lines(cell, figure, names, x, y) for cell in several.values()])
+        for delay, cell in by_delay.items():
+            if delay not in several:
+                chart.bars(_bars(cell, figure, names))
+    return chart.finished(small_print(part), [*_failed(asked), *_left_out(part)])
+
+
+def _clients(rows: Sequence[Json]) -> set[int]:
+    return {each["clients"] for each in rows}
+
+
+def _title(row: Json) -> str:
+    return f"{row['work']}, {number(row['delay_ms'])} ms away"
+
+
+def _lines(rows: Sequence[Json], figure: _Figure, names: Sequence[str], x: Axis, y: Axis) -> Panel:
+    lines = [
+        Series(
+            name,
+            _colour(name),
+            sorted(
+                (each["clients"], each[figure.key]) for each in rows if each["candidate"] == name
+            ),
+        )
+        for name in names
+    ]
+    return Panel(_title(rows[0]), lines, x, y, x_title="clients")
+
+
+def _bars(rows: Sequence[Json], figure: _Figure, names: Sequence[str]) -> Bars:
+    """Of one number of clients: as lines they would be points on top of one another."""
+    [clients] = _clients(rows)
+    of = {each["candidate"]: each for each in rows}
+    return Bars(
+        f"{_title(rows[0])}, {clients} client" + ("" if clients == 1 else "s"),
+        [
+            Bar(name, _colour(name), of[name][figure.key], figure.words(of[name]))
+            for name in names
+            if name in of
+        ],
+    )
+
+
+def _failed(rows: Sequence[Json]) -> Iterator[str]:
+    """A note for each candidate that has failed requests."""
+    failed: Counter[str] = Counter()
+    for each in rows:
+        failed[each["candidate"]] += each["failed"]
+    for name, count in failed.items():
+        if count:
+            yield f"{name}: {count:,} requests failed."
+
+
+_MOST_NOTES = 4
+
+
+def _left_out(part: Json) -> list[str]:
+    """A note for each that took no part, as far as there is room."""
+    found = [f"Left out: {each}." for each in part.get("left_out", ())]
+    if len(found) > _MOST_NOTES:
+        more = len(found) - _MOST_NOTES
+        found[_MOST_NOTES:] = [f"Left out: {more} more, which the table names."]
+    return found
 
 
 def messages(part: Json) -> str | None:
@@ -167,7 +230,7 @@ def messages(part: Json) -> str | None:
         "depend on the machine." + (" Synchronous views cost the same." if same else ""),
     )
     chart.table([(_shared(names), _colour(names[0])) for names in columns.values()], rows)
-    return chart.finished(small_print(part))
+    return chart.finished(small_print(part), _left_out(part))
 
 
 _SYNCHRONOUS = ", sync view"
@@ -189,9 +252,13 @@ def _same_when_synchronous(counts: Sequence[Json]) -> set[str]:
     return {work for _, work in synchronous}
 
 
+_THREADS = re.compile(r"^WSGI, \d+ threads: ")
+
+
 def _shared(names: Sequence[str]) -> str:
-    """``mssql, CONN_MAX_AGE 0 and 600`` for two that differ in their last word only."""
-    first, *others = names
+    """``mssql, CONN_MAX_AGE 0 and 600`` for two that differ in their last word only; WSGI without
+    its threads, of which one serves at a time here."""
+    first, *others = dict.fromkeys(_THREADS.sub("WSGI, ", name) for name in names)
     start = first.rpartition(" ")[0] + " "
     return "; ".join([first, *others]).replace(f"; {start}", " and ")
 
@@ -211,17 +278,22 @@ def _brief(value: float) -> str:
 
 def recovery(part: Json) -> str | None:
     """How soon the first caller after a failover is served, and how many are not."""
-    found = [each for each in part.get("recovery", ()) if not each["announced"]]
+    found = [
+        each
+        for each in part.get("recovery", ())
+        if not each["announced"] and each["stale"] in SHOWN_STALE
+    ]
     if not found:
         return None
     names = _ours_first(each["name"] for each in found)
     chart = Chart(
         "How fast is a pool back after a failover?",
         "n idle connections are stale, the server is back, n callers come one after the other. "
-        "A cross: nobody was served. The driver did not know that the server had hung up.",
+        "A cross: nobody was served. The driver did not know that the server had hung up. Equal "
+        "lines are drawn beside one another.",
     )
     chart.legend([(name, _colour(name)) for name in names])
-    x = linear([each["stale"] for each in found])
+    x = places([each["stale"] for each in found])
     first = [
         Series(
             name,
@@ -255,6 +327,7 @@ def recovery(part: Json) -> str | None:
                 logarithmic([b for each in first for _, b in each.points if b is not None]),
                 x_title="stale connections",
                 unit="ms, logarithmic",
+                apart=3,
             ),
             Panel(
                 "Callers that got an error, or gave up",
@@ -263,11 +336,65 @@ def recovery(part: Json) -> str | None:
                 linear([b for each in unserved for _, b in each.points if b is not None]),
                 x_title="stale connections",
                 unit="callers",
+                apart=3,
             ),
         ],
         height=210,
     )
-    return chart.finished(small_print(part))
+    return chart.finished(small_print(part), _left_out(part))
+
+
+def pool(part: Json) -> str | None:
+    """Bars: what a pool costs, how long callers wait, and in which order they are served."""
+    if not (part.get("uncontended") or part.get("contended") or part.get("order")):
+        return None
+    contest = part["sizes"]["contest"]
+    chart = Chart(
+        "What does a pool cost, and is it fair?",
+        "All pools lend the same stub connections: no database takes part. Less is better.",
+    )
+    groups = (
+        Bars(
+            "One acquire and release, nobody else there",
+            [
+                _bar(each, each["median"], f"{each['median']:.2f} µs")
+                for each in part.get("uncontended", ())
+            ],
+        ),
+        Bars(
+            f"{contest['contenders']} contenders for {contest['connections']} connections: the "
+            "longest wait",
+            [
+                _bar(
+                    each,
+                    each["longest"],
+                    f"{each['longest']:.1f} ms, {each['longest_to_median']:.1f} times the median",
+                )
+                for each in part.get("contended", ())
+            ],
+        ),
+        Bars(
+            f"{contest['contenders']} wait in a known order for one connection: how often that "
+            "was broken",
+            [
+                _bar(
+                    each,
+                    each["out_of_order"] + each["overtaken_by_newcomers"],
+                    f"{each['out_of_order']} out of order, overtaken "
+                    f"{each['overtaken_by_newcomers']} times",
+                )
+                for each in part.get("order", ())
+            ],
+        ),
+    )
+    for group in groups:
+        if group.bars:
+            chart.bars(group)
+    return chart.finished(small_print(part), _left_out(part))
+
+
+def _bar(row: Json, value: float, words: str) -> Bar:
+    return Bar(row["name"], _colour(row["name"]), value, words)
 
 
 def _milliseconds(seconds: float | None) -> float | None:
@@ -419,6 +546,7 @@ PICTURES: Mapping[str, tuple[str, Callable[[Json], str | None]]] = {
     "messages.svg": ("requests", messages),
     "scale.svg": ("scale", scale),
     "parallel.svg": ("parallel", parallel),
+    "pool.svg": ("pool", pool),
     "recovery.svg": ("pool", recovery),
 }
 

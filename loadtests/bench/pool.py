@@ -28,6 +28,7 @@ from .candidates import (
 from .ending import run_main
 from .machine import Machine
 from .peer_pools import PEERS, Peer
+from .plots import SHOWN_STALE
 from .pool_measures import (
     Contention,
     Contest,
@@ -133,9 +134,6 @@ async def run(
 
 # --- in words ------------------------------------------------------------------------------
 
-_SHOWN = (1, 2, 4, 10, 20)
-"""Numbers of stale connections that the table shows; JSON has all of them."""
-
 
 def report(result: Result) -> str:
     """The tables."""
@@ -184,7 +182,7 @@ def report(result: Result) -> str:
         f"{'':36} {'n':>3} {'first served':>13} {'failed proofs':>14} {'logins':>7} "
         f"{'errors':>7} {'not asked':>10}",
     ]
-    lines += [_recovery_line(each) for each in result.recovery if each.stale in _SHOWN]
+    lines += [_recovery_line(each) for each in result.recovery if each.stale in SHOWN_STALE]
     return "\n".join(lines)
 
 

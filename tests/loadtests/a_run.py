@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import asdict
 from typing import Any
 
@@ -11,26 +12,27 @@ from loadtests.bench.checks_measures import CANDIDATES as CHECKED
 from loadtests.bench.checks_measures import Check
 from loadtests.bench.hangup_measures import HangUp
 from loadtests.bench.machine import Machine
-from loadtests.bench.pool_measures import Recovery
+from loadtests.bench.plots import SHOWN_STALE
+from loadtests.bench.pool_measures import Contention, Cost, Order, Recovery
 from loadtests.bench.requests_measures import Count, Throughput
 from loadtests.bench.scale_measures import Scale
 
 OURS = "mssql_async"
 STOCK = "mssql, CONN_MAX_AGE 0"
 PERSISTENT = "mssql, CONN_MAX_AGE 600"
+ODBC_POOLING = "mssql, CONN_MAX_AGE 0, unixODBC's pooling"
 #: Requests a second with a client, and messages of a query.
 ANSWERING = {
     OURS: (900, 1),
     STOCK: (200, 10),
     PERSISTENT: (210, 10),
+    ODBC_POOLING: (240, 8),
     "WSGI, 16 threads: mssql, CONN_MAX_AGE 600": (420, 2),
     "WSGI, 64 threads: mssql, CONN_MAX_AGE 600": (400, 2),
     "Starlette, SQLAlchemy, aioodbc": (500, 3),
     "Starlette, fastmssql": (760, 2),
     "bare ASGI, pyodbc by hand": (1700, 1),
 }
-CLIENTS = (1, 16, 64, 256)
-DELAYS = (0.0, 1.0, 5.0)
 
 
 def machine(part: str) -> Machine:
@@ -66,25 +68,25 @@ def _requests() -> requests.Result:
         for queries, work in enumerate(("no query", "1 query", "2 queries", "3 queries")):
             logins = 1.0 if name in (STOCK, PERSISTENT) and queries else 0.0
             result.counts.append(Count(name, work, float(per_query * queries), logins))
-        for work, share in (("1 query", 1.0), ("atomic: read, write", 0.4)):
-            for delay in DELAYS:
-                for clients in CLIENTS:
-                    served = rate * share * (1.3 if clients > 1 else 1 / (1 + delay / 2))
-                    served *= 1 - clients / 2000 - delay / 50 * per_query / 3
-                    result.throughput.append(
-                        Throughput(
-                            name,
-                            work,
-                            clients,
-                            delay,
-                            served,
-                            served / ANSWERING[STOCK][0],
-                            clients / served * 1000,
-                            clients / served * 2500,
-                            1000 / served,
-                            0,
-                        )
-                    )
+        for delay, work, clients in result.sizes.cells():
+            share = 0.4 if work.transacts else 1.0
+            served = rate * share * (1.3 if clients > 1 else 1 / (1 + delay / 2))
+            served *= 1 - clients / 2000 - delay / 50 * per_query / 3
+            result.throughput.append(
+                Throughput(
+                    name,
+                    work.name,
+                    clients,
+                    delay,
+                    per_second=served,
+                    ratio=served / ANSWERING[STOCK][0],
+                    samples=600,
+                    p50=clients / served * 1000,
+                    p99=clients / served * 2500,
+                    processor=1000 / served,
+                    failed=0,
+                )
+            )
     return result
 
 
@@ -97,9 +99,16 @@ def _pool() -> pool.Result:
         "aioodbc": [None] * 5,
     }
     for name, times in first.items():
-        for stale, served in zip((1, 2, 4, 10, 20), times, strict=True):
+        for stale in result.sizes.stale:
+            served = times[bisect_left(SHOWN_STALE, stale)]
             errors = stale if served is None else 0
             result.recovery.append(Recovery(name, stale, False, served, 1, 1, errors, 0))
+    for n, name in enumerate(first):
+        result.uncontended.append(Cost(name, 1.8 + n, 1.7 + n, 1 + n / 2))
+        result.contended.append(
+            Contention(name, "threads", 16_000.0, 1.5, 2.5, 5.0 + n, 3.1 + n, 0.99, 1.01)
+        )
+        result.order.append(Order(name, 64, 20 * n, n))
     return result
 
 

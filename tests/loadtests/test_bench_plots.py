@@ -10,9 +10,10 @@ import pytest
 
 from loadtests.bench import plots
 from loadtests.bench.charts import Bar, Bars, Chart, Panel, Series, linear, logarithmic, places
+from loadtests.bench.requests import Sizes
 from loadtests.bench.svg import SERIES, WIDTH, Drawing, width_of, wrapped
 
-from .a_run import ANSWERING, CLIENTS, OURS, PERSISTENT, STOCK, a_run
+from .a_run import ANSWERING, OURS, PERSISTENT, STOCK, a_run
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIZE = re.compile(r"font-size:([\d.]+)px")
@@ -82,7 +83,10 @@ def pictures() -> dict[str, Picture]:
     return {name: Picture(text) for name, text in plots.drawn(a_run()).items()}
 
 
-ALL = ["throughput.svg", "latency.svg", "messages.svg", "scale.svg", "parallel.svg", "recovery.svg"]
+ALL = [
+    "throughput.svg", "latency.svg", "messages.svg", "scale.svg", "parallel.svg", "pool.svg",
+    "recovery.svg",
+]  # fmt: skip
 
 
 def test_a_whole_run_has_every_picture(pictures: dict[str, Picture]) -> None:
@@ -155,8 +159,57 @@ def test_every_candidate_has_a_line_in_every_panel(pictures: dict[str, Picture],
     lines = pictures[name].lines()
     assert set(lines) == set(ANSWERING)
     for candidate in ANSWERING:
-        assert [len(points) for points in lines[candidate]] == [len(CLIENTS)] * 6
-        assert candidate in pictures[name].words()  # in the legend
+        # One query with three delays, a transaction without one.
+        assert [len(points) for points in lines[candidate]] == [len(Sizes().clients)] * 4
+        # In the legend, and before its bar where there is one client only.
+        assert pictures[name].words().count(candidate) == 3
+    titles = [each for each in pictures[name].words() if each.endswith("1 client")]
+    assert titles == [
+        "atomic: read, write, 1 ms away, 1 client", "atomic: read, write, 5 ms away, 1 client",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["throughput.svg", "latency.svg"])
+def test_marks_stay_away_from_the_numbers_of_the_axis(
+    pictures: dict[str, Picture], name: str
+) -> None:
+    picture = pictures[name]
+    marks = [x for lines in picture.lines().values() for points in lines for x, _ in points]
+    axes = [float(each.get("x1", 0)) for each in picture.all("line") if each.get("class") == "axis"]
+    assert min(marks) >= min(axes) + 12
+
+
+@pytest.mark.parametrize("name", ["throughput.svg", "latency.svg", "messages.svg"])
+def test_who_was_left_out_is_told(name: str) -> None:
+    run = a_run()
+    run["requests"]["left_out"] = ["Starlette, fastmssql: did not start"]
+    words = " ".join(Picture(plots.drawn(run)[name]).words())
+    assert "Left out: Starlette, fastmssql: did not start." in words
+    run["requests"]["left_out"] = [f"number {n}: 1 failed" for n in range(9)]
+    words = " ".join(Picture(plots.drawn(run)[name]).words())
+    assert "number 3: 1 failed" in words
+    assert "number 4" not in words
+    assert "Left out: 5 more, which the table names." in words
+
+
+def test_failed_requests_are_told(pictures: dict[str, Picture]) -> None:
+    assert "failed" not in " ".join(pictures["throughput.svg"].words())
+    run = a_run()
+    of_stock = [each for each in run["requests"]["throughput"] if each["candidate"] == STOCK]
+    for each in of_stock:
+        each["failed"] = 200 if each["work"] == "1 query" else 0
+    for name in ("throughput.svg", "latency.svg"):
+        assert f"{STOCK}: 2,400 requests failed." in Picture(plots.drawn(run)[name]).words()
+
+
+def test_a_percentile_that_there_is_not_is_not_drawn() -> None:
+    run = a_run()
+    for each in run["requests"]["throughput"]:
+        if each["candidate"] == STOCK and each["delay_ms"]:
+            each["p99"] = None
+    picture = Picture(plots.drawn(run)["latency.svg"])
+    assert [len(points) for points in picture.lines()[STOCK]] == [4, 4]
+    assert picture.words().count(STOCK) == 1
 
 
 def test_who_serves_more_is_drawn_higher_and_left_is_fewer_clients(
@@ -179,6 +232,8 @@ def test_messages_are_told_by_number_and_equal_columns_are_one(
     assert "10, 1 login" in words
     together = " ".join(words)
     assert "mssql, CONN_MAX_AGE 0 and 600" in together
+    assert "WSGI, mssql, CONN_MAX_AGE 600" in together
+    assert "threads" not in together
     assert together.count("3 queries") == 1
 
 
@@ -214,6 +269,25 @@ def test_nobody_served_is_a_cross_and_no_point(pictures: dict[str, Picture]) -> 
     assert len(lines["aioodbc"]) == 1  # its callers with errors; it served nobody
     crosses = [each for each in picture.all("line") if each.get("class") == "line s1"]
     assert len(crosses) == 2 * 5 + 1  # two strokes each, and its line in the legend
+
+
+def test_equal_lines_are_drawn_beside_one_another(pictures: dict[str, Picture]) -> None:
+    lines = pictures["recovery.svg"].lines()
+    without_errors = [lines[name][-1] for name in (OURS, "psycopg_pool", "SQLAlchemy QueuePool")]
+    for n, points in enumerate(without_errors):
+        assert len(points) == len(plots.SHOWN_STALE)
+        for other in without_errors[:n]:
+            assert all(
+                abs(y - other_y) >= 3 for (_, y), (_, other_y) in zip(points, other, strict=False)
+            )
+
+
+def test_pools_are_compared_by_cost_wait_and_order(pictures: dict[str, Picture]) -> None:
+    words = pictures["pool.svg"].words()
+    assert words.count(OURS) == 3
+    assert "1.80 µs" in words
+    assert "5.0 ms, 3.1 times the median" in words
+    assert "0 out of order, overtaken 0 times" in words
 
 
 def test_bars_are_as_long_as_their_figures(pictures: dict[str, Picture]) -> None:
