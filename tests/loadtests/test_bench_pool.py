@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import venv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from loadtests.bench import peers, pool
 from loadtests.bench.candidates import OURS, Candidate, Make, make_floor, make_ours, ours
+from loadtests.bench.peer_pools import Peer
 from loadtests.bench.pool_measures import Contest, contended, order, recovery, uncontended
 from loadtests.bench.stubs import StubConnection, StubConnector, StubServer
 from mssql_async.pool.pool import Pool
@@ -26,6 +27,10 @@ TINY = pool.Sizes(turns=2, cycles=3, depth=3, contest=ONCE, stale=(2,), idle=0.0
 async def make_ours_proving_each_time(server: StubServer, size: int, checked: bool) -> Candidate:
     settings = PoolSettings(max_size=size, health_check_window=0.0)
     return ours(Pool(StubConnector(server), settings))
+
+
+async def make_another(server: StubServer, size: int, checked: bool) -> Candidate:
+    return replace(await make_ours(server, size, checked), name="another")
 
 
 class Unfair:
@@ -183,3 +188,37 @@ def test_an_environment_that_is_up_to_date_is_left_alone(
     peers.prepare(["a==1"], tmp_path)
     assert ran[0] == ["venv"]
     assert ran[-1][-1] == "a==1"
+
+
+def test_what_cannot_be_installed_does_not_keep_the_rest_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def pip(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        if "pip" not in command:
+            return subprocess.CompletedProcess([], 0, stdout=str(tmp_path))
+        requirements = [str(each) for each in command if "==" in str(each)]
+        asked.append(requirements)
+        return subprocess.CompletedProcess([], int("nowhere==1" in requirements), stdout="")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.setattr(venv, "create", lambda *_, **__: None)
+    peers.prepare(["a==1", "nowhere==1", "b==2"], tmp_path)
+    assert asked == [["a==1", "nowhere==1", "b==2"], ["a==1"], ["nowhere==1"], ["b==2"]]
+
+    asked.clear()
+    peers.prepare(["a==1", "nowhere==1", "b==2"], tmp_path)
+    assert asked[0] == ["nowhere==1"]  # once more: there may be a network now
+
+
+async def test_pools_that_are_not_installed_are_left_out_with_a_word() -> None:
+    absent = Peer(("nobody_has_this",), (), (make_floor,))
+    there = Peer(("json",), ("pyodbc",), (make_another,))
+    taking_part = pool.with_peers([absent, there])
+    assert taking_part.checking == (make_another,)
+    assert taking_part.left_out == ("nobody_has_this: not installed",)
+    told: list[int] = []
+    result = await pool.run(taking_part, TINY, "a test", lambda each: told.append(len(each.order)))
+    assert "left out: nobody_has_this: not installed" in pool.report(result)
+    assert told == [0, 0, 2, 2]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench import plots, whole
+from loadtests.bench.ending import BROKEN_OFF
 from loadtests.bench.whole import PARTS, RESULTS, Part
 
 from .a_run import a_run
@@ -59,6 +60,63 @@ def test_what_an_earlier_run_found_for_other_parts_is_kept(tmp_path: Path) -> No
     assert results["pool"] == json.loads(json.dumps(earlier["pool"]))
     assert "arguments" in results["scale"]
     assert "2026-01-01" in (tmp_path / "recovery.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("parts")
+def test_parts_are_told_further_arguments_and_the_requests_their_limit(tmp_path: Path) -> None:
+    told = ["--limit", "40", "--tell", "requests", "--rounds 5", "--tell", "scale", "--period 9"]
+    assert whole.main(["--folder", str(tmp_path), *told]) == 0
+    results = whole.read(tmp_path / RESULTS)
+    assert results["requests"]["arguments"][2:] == ["--limit", "40", "--rounds", "5"]
+    assert results["scale"]["arguments"][2:] == ["--period", "9"]
+    assert results["pool"]["arguments"][2:] == []
+    assert results["machine"]["command"].endswith("--tell scale '--period 9'")
+
+
+def test_a_part_that_there_is_not_cannot_be_told_anything() -> None:
+    with pytest.raises(SystemExit):
+        whole.parse(["--tell", "nobody", "--rounds 5"])
+
+
+def test_a_quick_run_leaves_the_results_of_a_full_one_alone() -> None:
+    assert whole.parse([]).folder == whole.FOLDER
+    assert whole.parse(["--quick"]).folder == whole.FOLDER / "quick"
+    assert whole.parse(["--quick", "--folder", "elsewhere"]).folder == Path("elsewhere")
+
+
+def test_a_run_that_is_broken_off_keeps_and_draws_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def broken_off_in_the_second(command: list[str]) -> int:
+        file = Path(command[command.index("--json") + 1])
+        ran.append(file.stem)
+        whole.write(a_run()[file.stem], file)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(whole, "run_through", broken_off_in_the_second)
+    assert whole.main(["--folder", str(tmp_path)]) == BROKEN_OFF
+    assert ran == ["pool", "requests"]
+    assert set(whole.read(tmp_path / RESULTS)) == {"machine", *ran}
+    assert (tmp_path / "throughput.svg").exists()
+    assert not (tmp_path / "scale.svg").exists()
+    capfd.readouterr()
+
+
+def test_what_a_part_wrote_before_it_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(command: list[str]) -> int:
+        whole.write(a_run()["pool"], Path(command[command.index("--json") + 1]))
+        return 1
+
+    monkeypatch.setattr(whole, "run_through", fail)
+    assert whole.main(["--only", "pool", "--folder", str(tmp_path)]) == 1
+    assert "pool" in whole.read(tmp_path / RESULTS)
+    assert "pool failed" in capfd.readouterr().err
 
 
 def test_a_part_that_fails_is_named_and_the_others_go_on(
