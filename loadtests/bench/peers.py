@@ -3,6 +3,9 @@
 Peers are no dependencies of the project: they are installed into ``.venv-bench``, beside the
 environment that runs the benchmark, whose packages (Django, pyodbc, this project) are seen
 from there too. The benchmark then starts once more, in that environment.
+
+``python -m loadtests.bench.peers MODULE [ARGUMENT …]`` runs any other module there, with all
+that requests are compared with: the tests of those, for example.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from .ending import run_through
+from .ending import run_main, run_through
+from .rivals import REQUIREMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-bench"
@@ -95,3 +99,7 @@ def _lines(path: Path) -> list[str]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(lambda: run_with(REQUIREMENTS, sys.argv[1], sys.argv[2:])))
