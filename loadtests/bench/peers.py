@@ -70,7 +70,7 @@ def prepare(requirements: Sequence[str], environment: Path = ENVIRONMENT) -> Pat
 def _install(python: Path, requirements: Sequence[str]) -> list[str]:
     """All at once; if that fails one by one, so that only those are missing that cannot be
     installed, as pip has then said. Returns those that are there."""
-    command = [python, "-m", "pip", "install", "--quiet", "--retries", "1"]
+    command: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--retries", "1"]
     if not subprocess.run([*command, *requirements], check=False).returncode:
         return list(requirements)
     return [

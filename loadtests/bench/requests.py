@@ -94,7 +94,7 @@ class Sizes:
     loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
     """Which kinds of request."""
     warm_up: float = 0.1
-    limit: float = 25.0
+    limit: float = 28.0
     """Minutes after which nothing more is begun."""
 
     def cells(self, *, embedded: bool = True) -> Iterator[tuple[float, Work, int]]:
@@ -129,8 +129,10 @@ class Sizes:
     def _estimated_turn(self, delay: float, work: Work, clients: int) -> float:
         alone = 1 + _ROUND_TRIPS.get(work.key, 6) * (2 * delay + _A_ROUND_TRIP)
         per_second = min(clients * MILLISECONDS / alone, _MOST)
-        samples = self.turns().at_least(clients) / per_second
-        return self.warm_up + max(self.seconds, min(samples, _PATIENCE)) + _CHANGE
+        # Every client's first answer is to a request of the warm-up, and its last comes late.
+        wave = clients / per_second
+        samples = wave + self.turns().at_least(clients) / per_second
+        return self.warm_up + max(self.seconds, min(samples, _PATIENCE)) + wave + _CHANGE
 
     def turns(self) -> Turns:
         return Turns(
@@ -515,9 +517,10 @@ def announcement(candidates: Sequence[Candidate], sizes: Sizes) -> str:
     )
     if not sizes.seconds:
         return text + "."
+    _, work, clients = last = list(sizes.cells())[-1]
     return (
-        f"{text}: on a slower one what comes last may be missing, "
-        f"{sizes.delays[-1]:g} ms of delay first, and is named then."
+        f"{text}: on a slower one what comes last may be missing, beginning with "
+        f"'{work.name}' at {clients} clients and {last[0]:g} ms, and is named then."
     )
 
 

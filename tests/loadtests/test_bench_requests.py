@@ -560,6 +560,6 @@ def test_a_default_run_is_expected_to_end_within_its_limit() -> None:
 def test_what_may_be_missing_is_said_before() -> None:
     text = requests.announcement([OURS], dataclasses.replace(requests.Sizes(), limit=7))
     assert "Nothing is begun after 7 (--limit)" in text
-    assert "5 ms of delay first" in text
+    assert "beginning with 'atomic: read, write' at 1 clients and 5 ms" in text
     only_counted = dataclasses.replace(requests.Sizes(), seconds=0.0)
     assert "missing" not in requests.announcement([OURS], only_counted)
