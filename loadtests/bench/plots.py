@@ -136,7 +136,9 @@ def _by_clients(
         for delay, cell in by_delay.items():
             if delay not in several:
                 chart.bars(_bars(cell, figure, names))
-    return chart.finished(small_print(part), [*_failed(asked), *_left_out(part)])
+    too_few = len(asked) - len(found)
+    missing = [f"Not drawn: {too_few} that have too few samples for it."] if too_few else []
+    return chart.finished(small_print(part), [*missing, *_failed(asked), *_left_out(part)])
 
 
 def _clients(rows: Sequence[Json]) -> set[int]:

@@ -210,6 +210,7 @@ def test_a_percentile_that_there_is_not_is_not_drawn() -> None:
     picture = Picture(plots.drawn(run)["latency.svg"])
     assert [len(points) for points in picture.lines()[STOCK]] == [4, 4]
     assert picture.words().count(STOCK) == 1
+    assert "Not drawn: 10 that have too few samples for it." in picture.words()
 
 
 def test_who_serves_more_is_drawn_higher_and_left_is_fewer_clients(
