@@ -89,8 +89,9 @@ class Sizes:
     """Of a turn under load, after its warm-up; 0: there is no load."""
     samples: int = 200
     """Latencies of all rounds together, at least; turns last longer where they must."""
-    samples_of_each: int = 2
-    """The same for each client."""
+    samples_of_each: int = 1
+    """The same for each client. What all clients still wait for when a turn ends comes on top
+    of that, so it is about four of each in three rounds."""
     loaded: tuple[str, ...] = tuple(work.key for work in LOADED)
     """Which kinds of request."""
     warm_up: float = 0.1

@@ -305,7 +305,14 @@ def test_a_turn_waits_for_its_share_of_the_latencies() -> None:
     assert [turns.at_least(clients) for clients in (1, 64, 256)] == [67, 67, 171]
     default = requests.Sizes().turns()
     for clients in requests.Sizes().clients:
-        assert default.rounds * default.at_least(clients) >= max(2 * ENOUGH, 2 * clients)
+        assert default.rounds * default.at_least(clients) >= max(2 * ENOUGH, clients)
+
+
+async def test_what_is_under_way_when_a_turn_ends_counts_too() -> None:
+    async with serving(lambda _: MEASURED) as (port, _):
+        order = Order(port, "/", clients=3, seconds=0.0, at_least=30, patience=60.0)
+        answers = await carry_out(order)
+    assert len(answers.latencies) == 32
 
 
 @pytest.mark.usefixtures("on_the_embedded_server")
