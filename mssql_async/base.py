@@ -6,12 +6,13 @@ copied; what changes is where connections come from and what they cost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from .driver import DRIVER_18, Driver, find_driver, require_pyodbc
@@ -37,7 +38,7 @@ from .context.left import Left  # noqa: E402
 from .context.traces import traces  # noqa: E402
 from .context.worker import current_worker  # noqa: E402
 from .creation import DatabaseCreation  # noqa: E402
-from .errors import PoolTimeout, from_pool  # noqa: E402
+from .errors import PoolTimeout, error_number, from_pool  # noqa: E402
 from .features import DatabaseFeatures  # noqa: E402
 from .operations import DatabaseOperations  # noqa: E402
 from .options import backend_options  # noqa: E402
@@ -417,7 +418,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             self.needs_rollback = True
 
     def create_cursor(self, name: str | None = None) -> Any:
-        if traces() and not self.in_atomic_block:
+        if traces():  # in a block, too: it may be used after the block
             return _TracedCursor(self.connection.cursor(), self)
         return super().create_cursor(name)
 
@@ -437,13 +438,27 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     # --- transactions: without the dialect's questions about @@TRANCOUNT -----------------
 
     def _commit(self) -> None:
-        super()._commit()
-        for trace in traces():
-            trace.committed(self.alias)
+        with self._telling_of_a_commit():
+            super()._commit()
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        with self.wrap_database_errors:
+        # What is still open is committed. After commit() and rollback(), nothing is.
+        commits = autocommit and self.connection.in_transaction
+        telling = self._telling_of_a_commit() if commits else contextlib.nullcontext()
+        with telling, self.wrap_database_errors:
             self.connection.autocommit = autocommit
+
+    @contextlib.contextmanager
+    def _telling_of_a_commit(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            if error_number(error) is None:
+                for trace in traces():
+                    trace.may_have_committed(self.alias)
+            raise
+        for trace in traces():
+            trace.committed(self.alias)
 
     def _savepoint(self, sid: str) -> None:
         with self.cursor() as cursor:
@@ -464,19 +479,28 @@ class _TracedCursor(mssql.CursorWrapper):  # type: ignore[misc]
     """Tells of what is executed outside of a transaction."""
 
     def execute(self, sql: str, params: Any = None) -> Any:
-        result = super().execute(sql, params)
-        self._tell(sql)
-        return result
+        with self._telling(sql):
+            return super().execute(sql, params)
 
     def executemany(self, sql: str, params_list: Any = ()) -> Any:
-        result = super().executemany(sql, params_list)
-        self._tell(sql)
-        return result
+        with self._telling(sql, many=True):
+            return super().executemany(sql, params_list)
 
-    def _tell(self, sql: str) -> None:
-        if self.connection.autocommit:
-            for trace in traces():
-                trace.executed_alone(self.connection.alias, sql)
+    def callproc(self, procname: str, params: Any = ()) -> Any:
+        with self._telling(f"EXEC {procname}"):
+            return self.cursor.callproc(procname, params)
+
+    @contextlib.contextmanager
+    def _telling(self, sql: str, *, many: bool = False) -> Iterator[None]:
+        alone = self.connection.autocommit
+        try:
+            yield
+        except BaseException as error:
+            for trace in traces() if alone else ():
+                trace.failed_alone(self.connection.alias, sql, error, many=many)
+            raise
+        for trace in traces() if alone else ():
+            trace.executed_alone(self.connection.alias, sql)
 
 
 class _DjangosErrors:

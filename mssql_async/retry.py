@@ -17,6 +17,7 @@ from asgiref.sync import iscoroutinefunction
 from .context.enclosing import in_transaction, in_transaction_here
 from .context.traces import Trace, traced
 from .errors import error_number
+from .session.single import is_single, only_reads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +41,9 @@ CONFLICTS = frozenset(
 #: ``LOCK_TIMEOUT`` has passed. Whoever holds the lock may hold it for long.
 LOCK_TIMEOUT = 1222
 
+#: From here on errors are the user's own: a trigger that raises one keeps what fired it.
+_USERS_ERRORS = 50000
+
 
 class Attempt(Trace):
     """What one run of the function has left behind already."""
@@ -50,9 +54,27 @@ class Attempt(Trace):
     def committed(self, alias: str) -> None:
         self.leftover = f"a transaction on {alias!r} was committed"
 
+    def may_have_committed(self, alias: str) -> None:
+        self.leftover = f"a transaction on {alias!r} may have been committed"
+
     def executed_alone(self, alias: str, sql: str) -> None:
-        if not sql.lstrip().upper().startswith("SELECT"):
+        if not only_reads(sql):
             self.leftover = f"a statement was executed on {alias!r} outside of a transaction"
+
+    def failed_alone(
+        self, alias: str, sql: str, error: BaseException, *, many: bool = False
+    ) -> None:
+        if not (only_reads(sql) or (not many and is_single(sql) and _was_undone(error))):
+            self.leftover = (
+                f"what failed on {alias!r} outside of a transaction may have left something"
+            )
+
+
+def _was_undone(error: BaseException) -> bool:
+    """Whether the server has undone the one statement that it says has failed. Of a link that
+    broke, or a statement that was cancelled, nobody knows."""
+    number = error_number(error)
+    return number is not None and number < _USERS_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +93,7 @@ class Policy:
         if error_number(error) not in self.conflicts:
             return None
         if attempt.leftover is not None:
-            error.add_note(f"mssql_async: not run again, because {attempt.leftover} before.")
+            error.add_note(f"mssql_async: not run again, because {attempt.leftover}.")
             return None
         if number >= self.attempts:
             error.add_note(f"mssql_async: attempt {number} of {self.attempts} lost its conflict.")
@@ -116,8 +138,9 @@ def retry(
 
     The function is run again as a whole, with the same arguments, whatever else it does. It is
     run again only if it has left nothing at the server: not after it has committed a
-    transaction, nor after a statement other than SELECT outside of one. Inside of a transaction
-    it is just called: the server has rolled back more than it could repeat.
+    transaction, nor after a statement other than SELECT outside of one, unless that was a single
+    one which failed. Inside of a transaction it is just called: the server has rolled back more
+    than it could repeat.
 
     :param attempts: how often it is run at most.
     :param on_lock_timeout: whether error 1222, ``LOCK_TIMEOUT``, counts as a conflict.

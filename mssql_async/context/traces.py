@@ -17,8 +17,17 @@ class Trace:
     def committed(self, alias: str) -> None:
         """A transaction was committed."""
 
+    def may_have_committed(self, alias: str) -> None:
+        """A commit failed, and not by the server's word: nobody knows."""
+
     def executed_alone(self, alias: str, sql: str) -> None:
         """A statement was executed outside of a transaction block."""
+
+    def failed_alone(
+        self, alias: str, sql: str, error: BaseException, *, many: bool = False
+    ) -> None:
+        """Outside of a transaction block one failed; ``many``: one of the executions of
+        ``executemany``, each of which commits by itself."""
 
 
 _traces: contextvars.ContextVar[tuple[Trace, ...]] = contextvars.ContextVar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
+from mssql_async.devserver.faults import Drop
 from mssql_async.errors import error_number
 from mssql_async.retry import CONFLICTS, Attempt
 from mssql_async.transaction import async_atomic, retry
@@ -339,6 +341,166 @@ async def test_a_statement_alone_that_lost_may_be_run_again(project: Project) ->
     with project.server.faults.deadlock("%INSERT INTO shop_author%"):
         await call(write)
     assert counted.calls == 2
+
+
+class Alone:
+    """Work outside of transactions; ``loses`` matches the statement that loses a conflict."""
+
+    def __init__(self, name: str, loses: str, work: Callable[[], Any], kept: list[str]) -> None:
+        self.name = name
+        self.loses = loses
+        self.work = work
+        self.kept = kept
+        """What the server has kept of one run."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def inserts(*names: str) -> str:
+    return "; ".join(f"INSERT INTO shop_tag (name) VALUES ('{name}')" for name in names)
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def insert_many() -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO shop_tag (name) VALUES (%s)", [("a",), ("b",), ("c",)])
+
+
+def insert_in_a_transaction_that_autocommit_ends() -> None:
+    transaction.set_autocommit(False)
+    execute(inserts("a"))
+    transaction.set_autocommit(True)
+    execute(inserts("c"))
+
+
+def insert_with_a_cursor_of_a_block() -> None:
+    with transaction.atomic():
+        cursor = connection.cursor()
+        transaction.set_rollback(True)
+    cursor.execute(inserts("a"))
+    execute(inserts("c"))
+
+
+def insert_behind_a_query() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1; " + inserts("a"))
+        cursor.nextset()
+    execute(inserts("c"))
+
+
+LOSES_C = "%INSERT INTO shop_tag%'c'%"
+LEFT_HALFWAY = [
+    Alone("executemany", "%INSERT INTO shop_tag%", insert_many, ["a", "b"]),
+    Alone(
+        "a batch", LOSES_C, lambda: execute(f"SET NOCOUNT ON; {inserts('a', 'c')}"), ["a"]
+    ),
+    Alone("set_autocommit", LOSES_C, insert_in_a_transaction_that_autocommit_ends, ["a"]),
+    Alone("a cursor of a block", LOSES_C, insert_with_a_cursor_of_a_block, ["a"]),
+    Alone("a batch that begins with SELECT", LOSES_C, insert_behind_a_query, ["a"]),
+]  # fmt: skip
+
+
+async def runs_of(project: Project, alone: Alone) -> int:
+    """How often it was run, where the third or matching statement loses."""
+    calls = 0
+
+    @retry(sleep=Sleeps())
+    def work() -> None:
+        nonlocal calls
+        calls += 1
+        alone.work()
+
+    nth = 3 if alone.work is insert_many else 1
+    with project.server.faults.deadlock(alone.loses, nth=nth), pytest.raises(OperationalError):
+        await call(work)
+    return calls
+
+
+@pytest.mark.parametrize("alone", LEFT_HALFWAY, ids=repr)
+async def test_work_that_failed_halfway_outside_of_a_transaction_is_not_run_again(
+    project: Project, alone: Alone
+) -> None:
+    assert await runs_of(project, alone) == 1
+    assert rows(project) == alone.kept
+
+
+async def test_a_trace_that_hears_of_success_only_would_have_it_run_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the second run writes the first two rows again."""
+    monkeypatch.setattr(Attempt, "failed_alone", lambda *_, **__: None)
+    work = retry(sleep=Sleeps())(insert_many)
+    with project.server.faults.deadlock("%INSERT INTO shop_tag%", nth=3):
+        await call(work)
+    assert rows(project) == ["a", "a", "b", "b", "c"]
+
+
+async def test_a_statement_whose_link_broke_may_have_been_carried_out(project: Project) -> None:
+    calls = 0
+
+    @retry(sleep=Sleeps())
+    def work() -> None:
+        nonlocal calls
+        calls += 1
+        with contextlib.suppress(OperationalError):
+            execute(inserts("a"))
+        execute(inserts("c"))
+
+    faults = project.server.faults
+    with (
+        faults.drop_at("%INSERT INTO shop_tag%'a'%", Drop.MID_REPLY),
+        faults.deadlock(LOSES_C),
+        pytest.raises(OperationalError),
+    ):
+        await call(work)
+    assert calls == 1
+    assert rows(project) == ["a"]
+
+
+async def test_a_commit_whose_answer_was_cut_off_may_have_happened(project: Project) -> None:
+    calls = 0
+
+    @retry(sleep=Sleeps())
+    def work() -> None:
+        nonlocal calls
+        calls += 1
+        with contextlib.suppress(OperationalError), transaction.atomic():
+            execute(inserts("a"))
+        execute(inserts("c"))
+
+    faults = project.server.faults
+    with (
+        faults.drop_at("COMMIT TRANSACTION", Drop.MID_REPLY),
+        faults.deadlock(LOSES_C),
+        pytest.raises(OperationalError),
+    ):
+        await call(work)
+    assert calls == 1
+    assert rows(project) == ["a"]
+
+
+async def test_a_manual_transaction_that_was_rolled_back_left_nothing(project: Project) -> None:
+    calls = 0
+
+    @retry(sleep=Sleeps())
+    def work() -> None:
+        nonlocal calls
+        calls += 1
+        transaction.set_autocommit(False)
+        execute(inserts("a"))
+        transaction.rollback()
+        transaction.set_autocommit(True)
+        execute(inserts("c"))
+
+    with project.server.faults.deadlock(LOSES_C):
+        await call(work)
+    assert calls == 2
+    assert rows(project) == ["c"]
 
 
 # --- the decorator ----------------------------------------------------------------------------
