@@ -53,6 +53,7 @@ from .pool import (  # noqa: E402
 from .pool.lenders import ConnectionSource  # noqa: E402
 from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
+from .pool.secrets import SecretText  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402
 from .session.scope import LeaseScope  # noqa: E402
@@ -71,6 +72,9 @@ AMBIGUOUS_VERSION = 12
 
 #: Keywords of ``extra_params`` that name a server other than HOST.
 _NAME_A_SERVER = frozenset({"server", "address", "addr", "failover_partner"})
+
+#: What of an entry of ``DATABASES`` is nobody's business.
+_SECRETS = ("PASSWORD", "TOKEN")
 
 #: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
 _LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
@@ -116,6 +120,19 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         that it serves; 0: of none."""
 
     # --- where connections come from -----------------------------------------------------
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Django's and the dialect's, their secrets with a ``repr`` that shows nothing: error
+        reports print the local variables of everything that connects."""
+        conn_params: dict[str, Any] = super().get_connection_params()
+        for name in _SECRETS:
+            if isinstance(conn_params.get(name), str):
+                conn_params[name] = SecretText(conn_params[name])
+        options = conn_params.get("OPTIONS") or {}
+        if isinstance(options.get("extra_params"), str):  # PWD=...
+            extra_params = SecretText(options["extra_params"])
+            conn_params["OPTIONS"] = {**options, "extra_params": extra_params}
+        return conn_params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> LeasedConnection:
         """A lease from the pool of these parameters.

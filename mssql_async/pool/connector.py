@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .secrets import SecretBytes, SecretText
+
 if TYPE_CHECKING:
     from .tokens import TokenProvider
 
@@ -78,9 +80,9 @@ class Connector(Protocol):
 class ConnectParameters:
     """Everything that decides which connections are interchangeable: a pool's identity.
 
-    ``connection_string`` and ``access_token`` are secrets and appear in no ``repr``; ``target`` is
-    what errors and logs call the server. Times are in seconds; 0 leaves them to the
-    driver. ``setup`` is the batch that takes a fresh or reset session to the baseline.
+    ``connection_string`` and ``access_token`` are secrets and appear in no ``repr``, not even in
+    their own; ``target`` is what errors and logs call the server. Times are in seconds; 0 leaves
+    them to the driver. ``setup`` is the batch that takes a fresh or reset session to the baseline.
     """
 
     connection_string: str = field(repr=False)
@@ -104,3 +106,8 @@ class ConnectParameters:
     setencoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     setdecoding: tuple[tuple[tuple[str, Any], ...], ...] = ()
     unicode_results: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connection_string", SecretText(self.connection_string))
+        if self.access_token is not None:
+            object.__setattr__(self, "access_token", SecretBytes(self.access_token))

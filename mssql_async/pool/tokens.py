@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from .errors import PoolError
 from .runtime import SYSTEM
+from .secrets import SecretBytes
 
 logger = logging.getLogger("mssql_async.pool")
 
@@ -280,7 +281,7 @@ class TokenCache:
         try:
             outcome = self._adopt(*self._read(self._provider()))
         except TokenError as error:
-            outcome = error
+            outcome = error.with_traceback(None)  # its frames have what the provider returned
         except BaseException as error:
             # Whatever it was, somebody waits for an answer.
             outcome = TokenError(
@@ -398,7 +399,7 @@ class TokenCache:
 def encode_token(text: bytes) -> bytes:
     """ASCII text as SQL_COPT_SS_ACCESS_TOKEN takes it: the length in four bytes, UTF-16LE."""
     wide = text.decode("ascii").encode("utf-16-le")
-    return struct.pack("<I", len(wide)) + wide
+    return SecretBytes(struct.pack("<I", len(wide)) + wide)
 
 
 def _name_of(provider: object) -> str:
