@@ -19,7 +19,7 @@ _PARENTHESES = re.compile(r"\([^()]*\)")
 _WORD = re.compile(r"(?<![\w@#$])[A-Z]\w*")
 
 #: What the dialect writes around a statement; neither can lose a conflict.
-_BEFORE = re.compile(r"\A(?:\s*SET\s+NOCOUNT\s+(?:ON|OFF)\s*;)+")
+_BEFORE = re.compile(r"\A(?:\s*SET\s+NOCOUNT\s+(?:ON|OFF)(?:\s*;|\s))+")
 _AFTER = re.compile(r";\s*SELECT CAST\(SCOPE_IDENTITY\(\) AS bigint\)\s*;?\s*\Z", re.IGNORECASE)
 
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
