@@ -77,7 +77,7 @@ _NAME_A_SERVER = frozenset({"server", "address", "addr", "failover_partner"})
 _SECRETS = ("PASSWORD", "TOKEN")
 
 #: Every SQLSTATE that means the link is gone, not just the two mssql-django knows.
-_LINK_STATES = ("08001", "08003", "08004", "08007", "08S01", "08S02", "HYT01")
+_LINK_STATES = tuple(sorted(odbc.LINK_STATES))
 
 #: Alias -> what receivers of ``connection_created`` have set there before.
 _proven_settings: defaultdict[str, ProvenSettings] = defaultdict(ProvenSettings)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pyodbc
 import pytest
-from django.db import Error, IntegrityError, OperationalError
+from django.db import Error, IntegrityError, OperationalError, transaction
 from django.db.transaction import TransactionManagementError
 
 from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
 from mssql_async.devserver.faults import Drop, Sessions
-from mssql_async.pool.odbc import RETIRING_ERRORS, TRANSACTION_ENDING_ERRORS
+from mssql_async.pool.odbc import LINK_STATES, RETIRING_ERRORS, TRANSACTION_ENDING_ERRORS
 from mssql_async.session.errors import TransactionLost
 from mssql_async.session.lease import LeasedConnection
 
 from .conftest import wrapper_for
+from .default_alias import default_database
 from .test_connections import ask, do
 from .test_faults import idle_connections, in_transaction
 
@@ -229,6 +231,33 @@ class TestTransactions:
             do(hurried, "INSERT INTO ledger VALUES (2)")
         assert ask(hurried, "SELECT COUNT(*) FROM ledger") == (0,)
         hurried.close()
+
+    @pytest.fixture
+    def default(self, server: DevServer) -> Iterator[DatabaseWrapper]:
+        with default_database(server) as wrapper:
+            yield wrapper
+
+    def test_a_wrong_name_in_use_ends_neither_the_block_nor_the_session(
+        self, default: DatabaseWrapper
+    ) -> None:
+        """08004, which for other drivers is a server that refuses the connection."""
+        do(default, "CREATE TABLE ledger (id int)")
+        do(default, "CREATE TABLE #mine (n int)")
+        with transaction.atomic():
+            do(default, "INSERT INTO ledger VALUES (1)")
+            with pytest.raises(OperationalError, match=r"\(911\)"):
+                do(default, "USE nosuch")
+            do(default, "INSERT INTO ledger VALUES (2)")
+        assert ask(default, "SELECT COUNT(*) FROM ledger") == (2,)
+        assert ask(default, "SELECT COUNT(*) FROM #mine") == (0,)
+
+    @pytest.mark.parametrize("state", ["08004", "08S01"])
+    def test_django_forgets_a_connection_whose_link_is_gone_and_no_other(
+        self, wrapper: DatabaseWrapper, state: str
+    ) -> None:
+        wrapper.ensure_connection()
+        wrapper._on_error(pyodbc.OperationalError(state, "whatever"))
+        assert (wrapper.connection is None) is (state in LINK_STATES)
 
     @pytest.mark.parametrize("number", [n for n, (_, ends) in STATEMENTS.items() if not ends])
     def test_another_error_leaves_the_block_as_it_was(
