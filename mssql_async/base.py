@@ -55,6 +55,7 @@ from .pool.odbc_connector import OdbcConnector  # noqa: E402
 from .pool.registry import connection_source  # noqa: E402
 from .pool.secrets import SecretText  # noqa: E402
 from .session.lease import LeasedConnection, LeaseState  # noqa: E402
+from .session.nulls import TypedParameters  # noqa: E402
 from .session.profile import ProvenSettings  # noqa: E402
 from .session.scope import LeaseScope  # noqa: E402
 
@@ -435,9 +436,9 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             self.needs_rollback = True
 
     def create_cursor(self, name: str | None = None) -> Any:
-        if traces():  # in a block, too: it may be used after the block
-            return _TracedCursor(self.connection.cursor(), self)
-        return super().create_cursor(name)
+        # In a block, too: it may be used after the block.
+        cursor_class = _TracedCursor if traces() else _Cursor
+        return cursor_class(self.connection.cursor(), self)
 
     # --- functions that wait for a commit ----------------------------------------------------
 
@@ -492,7 +493,15 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             cursor.execute(self.ops.savepoint_rollback_sql(sid))
 
 
-class _TracedCursor(mssql.CursorWrapper):  # type: ignore[misc]
+class _Cursor(mssql.CursorWrapper):  # type: ignore[misc]
+    """Has the lease know the types of nulls, which nobody above has to see."""
+
+    def format_params(self, params: Any) -> Any:
+        formatted = super().format_params(params)
+        return params.typed(formatted) if type(params) is TypedParameters else formatted
+
+
+class _TracedCursor(_Cursor):
     """Tells of what is executed outside of a transaction."""
 
     def execute(self, sql: str, params: Any = None) -> Any:

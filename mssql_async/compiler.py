@@ -11,7 +11,7 @@ from django.db.models import BinaryField, Expression
 from mssql import compiler as mssql
 from mssql.compiler import SQLAggregateCompiler, SQLCompiler, SQLDeleteCompiler
 
-from .session.nulls import TypedNull, null_of
+from .session.nulls import TypedNull, TypedParameters, null_of
 
 __all__ = [
     "SQLAggregateCompiler",
@@ -33,9 +33,7 @@ class SQLInsertCompiler(mssql.SQLInsertCompiler):  # type: ignore[misc]
         return sql, params
 
     def as_sql(self) -> list[tuple[str, Any]]:
-        return [
-            _as_a_call(sql, _untyped_where_grouped(sql, params)) for sql, params in super().as_sql()
-        ]
+        return [_as_a_call(sql, _as_seen(sql, params)) for sql, params in super().as_sql()]
 
 
 class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
@@ -52,7 +50,7 @@ class SQLUpdateCompiler(mssql.SQLUpdateCompiler):  # type: ignore[misc]
             sql, params = super().as_sql()
         finally:
             self.query.values = values
-        return sql, _untyped_where_grouped(sql, params)
+        return sql, _as_seen(sql, params)
 
     def _prepared(self, field: Any, value: None) -> Any:
         if _has_its_own_placeholder(field):
@@ -105,9 +103,12 @@ def _as_a_call(sql: str, params: Any) -> tuple[str, Any]:
     return sql, params
 
 
-def _untyped_where_grouped(sql: str, params: Any) -> Any:
-    """The dialect's cursor puts the parameters of a statement with ``GROUP BY`` into variables,
-    by their Python types; it knows ``None`` and nothing of our nulls."""
-    if "GROUP BY" not in sql or not params:
+def _as_seen(sql: str, params: Any) -> Any:
+    """The parameters as ``execute_wrapper`` and the logs are to see them.
+
+    The dialect's cursor puts those of a statement with ``GROUP BY`` into variables, by their
+    Python types; it knows ``None`` and nothing of our nulls."""
+    if not params or not any(type(value) is TypedNull for value in params):
         return params
-    return type(params)(None if type(value) is TypedNull else value for value in params)
+    seen = TypedParameters.of(params)
+    return tuple(seen) if "GROUP BY" in sql else seen

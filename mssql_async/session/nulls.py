@@ -36,6 +36,24 @@ class TypedNull:
         return (self.sql_type, self.size, self.digits)
 
 
+class TypedParameters(tuple[Any, ...]):
+    """Parameters as everybody sees them, ``None`` where they are null; ``nulls`` has what is known
+    of some of those, by their places."""
+
+    nulls: dict[int, TypedNull]
+
+    @classmethod
+    def of(cls, params: Sequence[Any]) -> TypedParameters:
+        """Of parameters with a :class:`TypedNull` in the place of some ``None``."""
+        seen = cls(None if type(value) is TypedNull else value for value in params)
+        seen.nulls = {i: value for i, value in enumerate(params) if type(value) is TypedNull}
+        return seen
+
+    def typed(self, params: Sequence[Any]) -> tuple[Any, ...]:
+        """``params``, which are these in other clothes, with the nulls of known types."""
+        return tuple(self.nulls.get(place, value) for place, value in enumerate(params))
+
+
 # Types of SQL Server's own, which pyodbc does not name (msodbcsql.h).
 _SQL_SS_TIME2 = -154
 _SQL_SS_TIMESTAMPOFFSET = -155

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
@@ -259,6 +261,44 @@ class TestSurroundings:
         ]
         assert not [query["sql"] for query in shown if "TypedNull" in query["sql"]]
 
+    def test_wrappers_and_logs_see_none(
+        self, server: DevServer, default: DatabaseWrapper, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        seen: list[Any] = []
+
+        def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            seen.append(json.loads(json.dumps(params)))
+            return execute(sql, params, many, context)
+
+        caplog.set_level(logging.DEBUG, "django.db.backends")
+        row = Author.objects.create(name="first", email="f@example.org")
+        work: list[Callable[[], Any]] = [
+            lambda: Author.objects.create(name="n", email=None),
+            lambda: Author.objects.bulk_create([Author(name="m", email=None)]),
+            lambda: Author.objects.filter(pk=row.pk).update(email=None),
+        ]
+        caplog.clear()
+        with CaptureQueriesContext(connection), connection.execute_wrapper(wrap):
+            for one in work:
+                assert messages_of(server, one) == ONE_STATEMENT
+        assert [len(params) for params in seen] == [
+            len(record.params)  # type: ignore[attr-defined]
+            for record in caplog.records
+        ]
+        assert [None in params for params in seen][:2] == [True, True]
+        shown = [value for record in caplog.records for value in record.params]  # type: ignore[attr-defined]
+        assert {type(value) for value in shown} <= {str, int, type(None)}
+        assert Author.objects.filter(email=None).count() == 3
+
+    def test_a_wrapper_may_change_the_parameters(self, default: DatabaseWrapper) -> None:
+        def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            name, _email, *others = params
+            return execute(sql, [name, "filled in", *others], many, context)
+
+        with connection.execute_wrapper(wrap):
+            author = Author.objects.create(name="n", email=None)
+        assert Author.objects.get(pk=author.pk).email == "filled in"
+
     def test_an_error_says_what_it_said(self, default: DatabaseWrapper) -> None:
         with pytest.raises(IntegrityError, match="Cannot insert the value NULL into column 'name'"):
             Author.objects.create(name=None)
@@ -284,7 +324,8 @@ class TestSurroundings:
             fields = [field for field in Author._meta.concrete_fields if not field.primary_key]
             query.insert_values(fields, [Author(name=name, email=None)])
             [(_sql, params)] = query.get_compiler(connection=default).as_sql()
-            assert any(isinstance(value, TypedNull) for value in params) is typed
+            assert None in params
+            assert bool(getattr(params, "nulls", {})) is typed
 
     def test_other_drivers_get_none(self, default: DatabaseWrapper) -> None:
         default.ensure_connection()
