@@ -220,6 +220,9 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if options.token_provider is not None:
             # The dialect asks for the operating system's user where it sees no token.
             conn_params = {**conn_params, "TOKEN": None}
+        if not conn_params.get("HOST") and not _names_a_server(conn_params):
+            # The dialect's "SERVER=,1433" is no server.
+            conn_params = {**conn_params, "HOST": "localhost"}
         driver = find_driver() if options.needs_a_driver else Driver(options.driver or DRIVER_18)
         connection_string = driver.in_connection_string(
             self._build_connection_string(conn_params, driver.name)
@@ -580,16 +583,17 @@ def _address(conn_params: dict[str, Any]) -> tuple[str, int] | None:
     options = conn_params.get("OPTIONS") or {}
     host = str(conn_params.get("HOST") or "localhost")
     port = str(conn_params.get("PORT") or "")
-    extra = mssql.DatabaseWrapper._parse_extra_params(options.get("extra_params"))  # noqa: SLF001
     plain = not any(mark in host for mark in "\\:,;({")
-    if (
-        options.get("dsn")
-        or not plain
-        or not port.isdigit()
-        or not _NAME_A_SERVER.isdisjoint(extra)
-    ):
+    if options.get("dsn") or not plain or not port.isdigit() or _names_a_server(conn_params):
         return None
     return host, int(port)
+
+
+def _names_a_server(conn_params: dict[str, Any]) -> bool:
+    """Whether ``extra_params`` does."""
+    options = conn_params.get("OPTIONS") or {}
+    extra = mssql.DatabaseWrapper._parse_extra_params(options.get("extra_params"))  # noqa: SLF001
+    return not _NAME_A_SERVER.isdisjoint(extra)
 
 
 def _target(conn_params: dict[str, Any]) -> str:

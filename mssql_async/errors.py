@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import InterfaceError, OperationalError
 
@@ -57,10 +59,24 @@ def error_number(error: BaseException) -> int | None:
     Django's or the driver's. ``None``: the server did not write it."""
     from .pool import odbc  # it needs pyodbc, whose absence is to be explained by these
 
-    for diagnostic in odbc.diagnostics(error):
-        if diagnostic.from_server and diagnostic.number:
-            return diagnostic.number
+    for one in _as_the_driver_said_it(error):
+        for diagnostic in odbc.diagnostics(one):
+            if diagnostic.from_server and diagnostic.number:
+                return diagnostic.number
     return None
+
+
+def _as_the_driver_said_it(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it says in other words: a login's are explained to people, and all are
+    wrapped by Django. Not what somebody's own error was raised from."""
+    import pyodbc
+
+    told: BaseException | None = error
+    while told is not None:
+        yield told
+        cause = told.__cause__
+        same = isinstance(cause, pyodbc.Error) and cause.args[:1] == told.args[:1]
+        told = cause if same else None
 
 
 def from_pool(error: pool.PoolError) -> OperationalError | InterfaceError:

@@ -20,6 +20,8 @@ from .tokens import TokenCache
 SQL_COPT_SS_ACCESS_TOKEN = 1256
 
 _DRIVERS_LOGIN_TIMEOUT = 15
+_LISTENERS_TIME = 5.0
+"""Seconds that a server may take to accept a connection before the driver is asked instead."""
 #: Costs the server nothing and leaves the session as it is.
 _PROBE = "SELECT 1"
 
@@ -78,11 +80,9 @@ class OdbcConnector:
 
     def _connect(self, access_token: bytes | None, deadline: float) -> pyodbc.Connection:
         p = self._parameters
-        if p.address is not None and not self._has_connected:
-            _require_listener(p.address)
         options: dict[str, Any] = {
             "autocommit": True,
-            "timeout": _login_timeout(p.connection_timeout, deadline - time.monotonic()),
+            "timeout": self._login_timeout(deadline),
         }
         if access_token is not None:
             options["attrs_before"] = {SQL_COPT_SS_ACCESS_TOKEN: access_token}
@@ -104,6 +104,18 @@ class OdbcConnector:
             raise
         self._has_connected = True
         return raw
+
+    def _login_timeout(self, deadline: float) -> int:
+        """Seconds that are the driver's, less what asking for a listener took."""
+        p = self._parameters
+        started = time.monotonic()
+        spent = 0.0
+        if p.address is not None and not self._has_connected:
+            bound = _login_timeout(p.connection_timeout, deadline - started)
+            _require_listener(p.address, min(_LISTENERS_TIME, (bound or _LISTENERS_TIME * 2) / 2))
+            spent = time.monotonic() - started
+        allowed = p.connection_timeout and max(math.ceil(p.connection_timeout - spent), 1)
+        return _login_timeout(allowed, deadline - started - spent)
 
     def is_transient(self, error: BaseException) -> bool:
         p = self._parameters
@@ -177,32 +189,54 @@ def _login_timeout(connection_timeout: int, left: float) -> int:
     return bound if bound < _DRIVERS_LOGIN_TIMEOUT else 0
 
 
-def _require_listener(address: tuple[str, int]) -> None:
+def _require_listener(address: tuple[str, int], seconds: float) -> None:
     """Fail at once where the name has no address or the port is closed.
 
     Only until the first connection: later a server that refuses may be restarting, and then
     the driver's patience is what the caller wants. Anything but a clear no is left to the
     driver, which may know better ways to its server.
 
+    :param seconds: for all addresses of the name together.
     :raises pyodbc.OperationalError: SQLSTATE 08001.
     """
     host, port = address
+    until = time.monotonic() + seconds
     try:
-        socket.create_connection(address, timeout=5).close()
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise pyodbc.OperationalError(
             "08001", f"The host name {host!r} has no address ({error.strerror})."
         ) from error
-    except ConnectionRefusedError as error:
+    refused: ConnectionRefusedError | None = None
+    for family, kind, protocol, _, where in found:
+        try:
+            with socket.socket(family, kind, protocol) as attempt:
+                attempt.settimeout(max(until - time.monotonic(), 0.001))
+                attempt.connect(where)
+        except ConnectionRefusedError as error:
+            refused = error
+        except TimeoutError:
+            return
+        except OSError:  # such as a machine without IPv6: the next one decides
+            continue
+        else:
+            return
+    if refused is not None:
         raise pyodbc.OperationalError(
             "08001", f"Nothing listens on port {port} of {host!r} (connection refused)."
-        ) from error
-    except OSError:
-        return
+        ) from refused
 
 
+_ADVICE_TO_INSTALL = (
+    "The driver manager has no driver of the name in OPTIONS['driver'], or cannot load it. Correct "
+    "or remove OPTIONS['driver'] (pyodbc.drivers() lists the names), or install Microsoft's driver "
+    "'msodbcsql18' (learn.microsoft.com/sql/connect/odbc); 'pip install mssql-python-odbc' ships "
+    "one, which is found where no other is named."
+)
+#: unixODBC says so with SQLSTATE 01000, which is that of any warning.
+_CANNOT_LOAD = re.compile(r"can't open lib|file not found", re.IGNORECASE)
 #: SQLSTATE -> what to look at. Class 28 is a refused login, 08 an unreachable server,
-#: HYT00 and HYT01 time-outs; IM002 and 01000 with "Can't open lib" a missing driver.
+#: HYT00 and HYT01 time-outs; IM002 and IM003 a missing driver.
 _ADVICE = {
     "28000": "Check USER and PASSWORD (or the access token) of this database's settings.",
     "08001": (
@@ -211,7 +245,8 @@ _ADVICE = {
         "refuses self-signed certificates without 'TrustServerCertificate=yes')."
     ),
     "HYT00": "Check HOST and PORT, and OPTIONS['connection_timeout'].",
-    "IM002": "Check OPTIONS['driver'] and OPTIONS['dsn'].",
+    "IM002": f"Check OPTIONS['dsn'], if there is one. {_ADVICE_TO_INSTALL}",
+    "IM003": _ADVICE_TO_INSTALL,
 }
 _ADVICE_BY_NUMBER = {
     4060: "Check NAME: the database must exist and this login must be allowed to use it.",
@@ -239,7 +274,7 @@ def _explained(
     said = " ".join(said.split())
     advice = advice or next(
         (text for number, text in _ADVICE_BY_NUMBER.items() if number in numbers),
-        _ADVICE.get(state, ""),
+        _ADVICE_TO_INSTALL if _CANNOT_LOAD.search(said) else _ADVICE.get(state, ""),
     )
     tried = f" after {attempts} attempts" if attempts > 1 else ""
     return type(error)(state, f"Cannot connect to {target}{tried}. {advice} Driver: {said}")

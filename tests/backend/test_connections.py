@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyodbc
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError
 from django.db.utils import ProgrammingError
 
 from mssql_async.base import DatabaseWrapper
 from mssql_async.devserver import DevServer
-from mssql_async.errors import PoolTimeout
+from mssql_async.errors import PoolTimeout, error_number
 from mssql_async.pool.registry import pool_statistics
 from mssql_async.session.lease import LeasedConnection, LeaseState
 
@@ -169,6 +171,13 @@ class TestRoundTrips:
             wrapper.set_autocommit(True)
 
         assert messages_of(server, work) == {}
+
+
+class TestHost:
+    def test_an_empty_host_is_this_machine(self, server: DevServer) -> None:
+        wrapper = wrapper_for(server, HOST="")
+        assert ask(wrapper, "SELECT 1") == (1,)
+        wrapper.close()
 
 
 class TestProof:
@@ -451,6 +460,45 @@ class TestErrors:
         options = {"extra_params": "Encrypt=no;TrustServerCertificate=yes"}
         with pytest.raises(OperationalError, match=f"Nothing listens on port {closed}"):
             wrapper_for(server, PORT=str(closed), OPTIONS=options).ensure_connection()
+
+    def test_a_server_that_does_not_accept_costs_no_more_than_a_login_may(
+        self, server: DevServer
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as busy:
+            port = busy.getsockname()[1]
+            fill = [socket.socket() for _ in range(4)]
+            for one in fill:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", port))
+            for limits in ({"connection_timeout": 1}, {"pool": {"acquire_timeout": 1}}):
+                wrapper = wrapper_for(server, PORT=str(port), OPTIONS=limits)
+                started = time.monotonic()
+                with pytest.raises(OperationalError):
+                    wrapper.ensure_connection()
+                assert time.monotonic() - started < 4  # five for a listener alone, once
+            for one in fill:
+                one.close()
+
+    @pytest.mark.parametrize(
+        "settings", [{"driver": "ODBC Driver 1 for SQL Server"}, {"dsn": "nowhere"}]
+    )
+    def test_a_missing_driver_is_an_error_that_says_what_to_install(
+        self, server: DevServer, settings: dict[str, str]
+    ) -> None:
+        with pytest.raises(Error) as raised:
+            wrapper_for(server, OPTIONS=settings).ensure_connection()
+        assert raised.value.args[0] in ("01000", "IM002", "IM003")
+        assert "OPTIONS['driver']" in raised.value.args[1]
+        assert "msodbcsql18" in raised.value.args[1]
+
+    @pytest.mark.parametrize("number", [18456, 4060])
+    def test_the_number_of_a_refused_login_is_known(self, server: DevServer, number: int) -> None:
+        with server.faults.refuse_logins(number, times=None), pytest.raises(Error) as raised:
+            wrapper_for(server, OPTIONS={"connection_retries": 0}).ensure_connection()
+        assert error_number(raised.value) == number
+        with pytest.raises(OperationalError) as other:
+            raise OperationalError("somebody's own") from raised.value
+        assert error_number(other.value) is None
 
     def test_an_unknown_host_is_named_at_once(self, server: DevServer) -> None:
         with pytest.raises(OperationalError, match=r"'no\.such\.host\.invalid' has no address"):
