@@ -138,6 +138,10 @@ class Books:
             and connection.credential == self._connector.credential
         )
 
+    def _is_to_be_kept(self) -> bool:
+        """Whether the smallest size keeps what has been idle for too long."""
+        return self._size() <= self.settings.min_size
+
     def _lend(self, connection: PooledConnection, now: float) -> None:
         connection.state = _IN_USE
         connection.lent_at = now

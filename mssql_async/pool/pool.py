@@ -121,9 +121,8 @@ class Pool(Upkeep):
         with self._lock:
             if self._idle:
                 candidate = self._idle[-1]
-                if (
-                    self._is_lendable(candidate, started)
-                    and started < candidate.idle_since + self._max_idle
+                if self._is_lendable(candidate, started) and (
+                    started < candidate.idle_since + self._max_idle or self._is_to_be_kept()
                 ):
                     connection = self._idle.pop()
                     self._lend(connection, started)
@@ -187,8 +186,12 @@ class Pool(Upkeep):
     def _take_idle(self, now: float, stale: list[PooledConnection]) -> PooledConnection | None:
         """The newest that may be lent; those before it, which may not, go to ``stale``."""
         while self._idle:
-            connection = self._idle.pop()
-            if self._is_lendable(connection, now) and now < connection.idle_since + self._max_idle:
+            connection = self._idle[-1]
+            lendable = self._is_lendable(connection, now) and (
+                now < connection.idle_since + self._max_idle or self._is_to_be_kept()
+            )
+            self._idle.pop()
+            if lendable:
                 self._lend(connection, now)
                 return connection
             self._drop(connection)

@@ -51,7 +51,7 @@ class PoolSettings:
     is refused. 0: no limit."""
 
     max_idle: float = 600.0
-    """A connection idle for longer is closed."""
+    """A connection idle for longer is closed, unless :attr:`min_size` keeps it."""
 
     max_lifetime: float | None = 3600.0
     """A connection older than this is replaced; ``None``: never.

@@ -54,6 +54,38 @@ class TestMaintenance:
         until(lambda: connector.open_now == 3)
         assert pool.statistics().idle == 3
 
+    def test_what_the_smallest_size_keeps_is_lent_however_long_it_was_idle(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        clock.others = True
+        pool = make_pool(connector, clock=clock, min_size=3, max_idle=60)
+        pool.warm()
+        clock.advance(1000)
+        lent = [pool.acquire() for _ in range(3)]
+        assert {connection.raw.proofs for connection in lent} == {1}
+        assert connector.attempts == 3
+        assert connector.open_now == 3
+
+    def test_of_them_one_that_has_died_meanwhile_is_replaced_unseen(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        clock.others = True
+        pool = make_pool(connector, clock=clock, min_size=1, max_idle=60)
+        pool.warm()
+        connector.opened[0].frozen = True
+        clock.advance(1000)
+        assert pool.acquire().raw is connector.opened[1]
+
+    def test_beyond_the_smallest_size_nothing_is_lent_that_was_idle_for_too_long(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        pool = make_pool(connector, clock=clock, min_size=1, max_idle=60)
+        for connection in [pool.acquire() for _ in range(3)]:
+            pool.release(connection)
+        clock.time += 61  # and maintenance has not come yet
+        assert pool.acquire().raw is connector.opened[0]
+        assert connector.open_now == 1
+
     def test_warming_opens_the_smallest_size_and_waits_for_it(
         self, connector: StubConnector, clock: StubRuntime
     ) -> None:
