@@ -146,7 +146,7 @@ class Books:
         connection.state = _IN_USE
         connection.lent_at = now
         self._in_use.add(connection)
-        self._counters.acquired += 1
+        connection.lease = self._counters.acquired = self._counters.acquired + 1
         if self._leak_threshold is not None:
             self._schedule(now + self._leak_threshold)
 

@@ -46,6 +46,7 @@ class PooledConnection:
         "holder",
         "idle_since",
         "leak_reported",
+        "lease",
         "lent_at",
         "number",
         "opened_at",
@@ -85,6 +86,8 @@ class PooledConnection:
         self.holder = 0
         """The thread that acquired it (:func:`threading.get_ident`)."""
         self.leak_reported = False
+        self.lease = 0
+        """Which of the pool's leases it is in, or was in last."""
         self.state = ConnectionState.IN_USE
         self.broken = False
         """Set by whoever uses it once an error has shown that it is dead."""

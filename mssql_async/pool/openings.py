@@ -185,15 +185,19 @@ class Openings(Books):
         return jobs
 
     def _close_all(self, connections: list[PooledConnection]) -> None:
-        """Close what was dropped. Until then it takes its place, as it does at the server."""
+        """Close what was dropped, and empty the list. Until then it takes its place, as it does
+        at the server."""
         if not connections:
             return
-        for connection in connections:
-            self._connector.close(connection.raw)
-        with self._guard:
-            self._closing -= len(connections)
-            jobs = self._fill_gap(self._now())
-        self._start_openings_elsewhere(jobs)
+        try:
+            for connection in connections:
+                self._connector.close(connection.raw)
+        finally:  # also where it was interrupted (KeyboardInterrupt): the place is free
+            with self._guard:
+                self._closing -= len(connections)
+                connections.clear()
+                jobs = self._fill_gap(self._now())
+            self._start_openings_elsewhere(jobs)
 
     def _explained(self, refusal: Refusal) -> BaseException:
         explained = self._connector.explain(refusal.error, refusal.attempts)

@@ -17,7 +17,14 @@ from . import origin
 from .books import PoolState
 from .connection import ConnectionState, PooledConnection
 from .connector import NO_PROFILE, Connector, Profile
-from .errors import PoolClosed, PoolTimeout, TooManyWaiters, WaitCalledOff, WaitsForItself
+from .errors import (
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    TooManyWaiters,
+    WaitCalledOff,
+    WaitsForItself,
+)
 from .lenders import Held
 from .runtime import SYSTEM, Runtime
 from .settings import PoolSettings
@@ -118,66 +125,107 @@ class Pool(Upkeep):
         """
         started = self._now()
         connection: PooledConnection | None = None
-        with self._lock:
-            if self._idle:
-                candidate = self._idle[-1]
-                if self._is_lendable(candidate, started) and (
-                    started < candidate.idle_since + self._max_idle or self._is_to_be_kept()
-                ):
-                    connection = self._idle.pop()
-                    self._lend(connection, started)
-            lent = self._counters.acquired
-        if self._afterwards:
-            self._catch_up()
-        if connection is None or not self._is_fit(connection, started, profile):
-            request = _Request(
-                started, started + self.settings.acquire_timeout - waited, wait, held
-            )
-            if connection is not None:
-                request.turn, request.had_turn = (lent, 0), True
-            found = self._acquire_slowly(request, profile)
-            if found is None:
-                return None
-            connection = found
-        connection.holder = get_ident()
-        connection.origin = origin.capture(2) if self.notes_in_full else origin.capture_two(2)
-        return connection
+        lease = 0
+        try:
+            with self._lock:
+                if self._idle:
+                    candidate = self._idle[-1]
+                    if self._is_lendable(candidate, started) and (
+                        started < candidate.idle_since + self._max_idle or self._is_to_be_kept()
+                    ):
+                        connection = self._idle.pop()
+                        self._lend(connection, started)
+                lease = self._counters.acquired
+            if self._afterwards:
+                self._catch_up()
+            if connection is None or not self._is_fit(connection, started, profile):
+                request = _Request(
+                    started, started + self.settings.acquire_timeout - waited, wait, held
+                )
+                if connection is not None:
+                    request.turn, request.had_turn = (lease, 0), True
+                connection, lease = self._acquire_slowly(request, profile), 0
+                if connection is None:
+                    return None
+            connection.holder = get_ident()
+            connection.origin = origin.capture(2) if self.notes_in_full else origin.capture_two(2)
+            return connection
+        except BaseException:
+            self._take_back(connection, lease)
+            raise
+
+    def _take_back(self, connection: PooledConnection | None, lease: int = 0) -> None:
+        """Whoever was lent it is interrupted (KeyboardInterrupt) before he knows. Nothing, if he
+        has given it up already: then this is not the lease that it is in now.
+
+        :param lease: 0 where it can be no other.
+        """
+        if (
+            connection is not None
+            and connection.state is _IN_USE
+            and lease in (0, connection.lease)
+        ):
+            self.release(connection)
 
     def _acquire_slowly(self, request: _Request, profile: Profile) -> PooledConnection | None:
         """No idle connection is at hand, or the one that was is dead."""
         while True:
-            got = self._take_or_queue(request)
-            if isinstance(got, Waiter):
-                got = self._wait(got, request.started)
-            if got is None or self._is_fit(got, self._now(), profile):
-                return got
-            request.had_turn = True  # and is the next again
+            got, lease = None, 0
+            try:
+                got = self._take_or_queue(request)
+                if isinstance(got, Waiter):
+                    got = self._wait(got, request.started)
+                if got is None:
+                    return None
+                lease = got.lease
+                if self._is_fit(got, self._now(), profile):
+                    return got
+                request.had_turn = True  # and is the next again
+            except PoolError:
+                raise  # nothing was lent, and it waits no longer
+            except BaseException:
+                if isinstance(got, Waiter):
+                    self._leave_queue(got)
+                else:
+                    self._take_back(got, lease)
+                raise
 
     def _take_or_queue(self, request: _Request) -> PooledConnection | Waiter | None:
         """Decide, under the lock, how this caller will get its connection."""
         while True:
             stale: list[PooledConnection] = []
-            with self._guard:
-                self._require_open()
-                self._needed_at = now = self._now()
-                turn = self._turn_of(request)
-                connection = self._take_idle(now, stale)
-                ask = connection is None and not stale and self._is_to_say(request)
-                if connection is None and not stale and not ask:
-                    decision, jobs = self._decide(request, turn, now)
-                    break
-            if ask and request.held is not None:
-                request.mine = request.held()
-                continue
-            self._close_all(stale)  # before others are opened in their place
-            if connection is not None:
-                return connection
-        if isinstance(decision, Waiter):
+            connection: PooledConnection | None = None
+            decision: Waiter | Refusal | bool | None = None
+            jobs = 0
             try:
-                self._start_openings(jobs, request.deadline)
+                with self._guard:
+                    self._require_open()
+                    self._needed_at = now = self._now()
+                    turn = self._turn_of(request)
+                    connection = self._take_idle(now, stale)
+                    ask = connection is None and not stale and self._is_to_say(request)
+                    if connection is None and not stale and not ask:
+                        decision, jobs = self._decide(request, turn, now)
+                if decision is not None:
+                    return self._follow(decision, jobs, request)
+                if ask and request.held is not None:
+                    request.mine = request.held()
+                    continue
+                self._close_all(stale)  # before others are opened in their place
+                if connection is not None:
+                    return connection
             except BaseException:
-                self._leave_queue(decision)
+                self._take_back(connection)
+                self._close_all(stale)
+                if isinstance(decision, Waiter):
+                    self._leave_queue(decision)
                 raise
+
+    def _follow(
+        self, decision: Waiter | Refusal | bool, jobs: int, request: _Request
+    ) -> PooledConnection | Waiter | None:
+        if isinstance(decision, Waiter):
+            self._start_openings(jobs, request.deadline)
             return decision
         if isinstance(decision, Refusal):
             raise self._explained(decision)
@@ -274,21 +322,23 @@ class Pool(Upkeep):
     def _wait(self, waiter: Waiter, started: float) -> PooledConnection:
         try:
             woken = waiter.wait(waiter.deadline - self._now())
+            with self._guard:
+                waited = self._now() - started
+                self._counters.waits += 1
+                self._counters.wait.add(waited)
+                in_vain = not woken and self._waiters.leave(waiter)
+                self._counters.timeouts += in_vain
+                message = self._timeout_message(waited) if in_vain else ""
+            # Woken, or something was handed over in the last instant: then that is kept.
+            handed = waiter.handed
+            if isinstance(handed, PooledConnection):
+                return handed
         except BaseException:
             # Interrupted (KeyboardInterrupt): what was handed over meanwhile must not be lost.
             self._leave_queue(waiter)
             raise
-        with self._guard:
-            waited = self._now() - started
-            self._counters.waits += 1
-            self._counters.wait.add(waited)
-            if not woken and self._waiters.leave(waiter):
-                self._counters.timeouts += 1
-                raise PoolTimeout(self._timeout_message(waited))
-        # Woken, or something was handed over in the last instant: then that is kept.
-        handed = waiter.handed
-        if isinstance(handed, PooledConnection):
-            return handed
+        if in_vain:
+            raise PoolTimeout(message)
         if isinstance(handed, Refusal):
             raise self._explained(handed)
         if isinstance(handed, CalledOff):
@@ -302,8 +352,9 @@ class Pool(Upkeep):
         with self._guard:
             if self._waiters.leave(waiter):
                 return
-        if isinstance(waiter.handed, PooledConnection):
-            self.release(waiter.handed)
+            handed, waiter.handed = waiter.handed, CalledOff()  # given back once only
+        if isinstance(handed, PooledConnection):
+            self.release(handed)
 
     def _timeout_message(self, waited: float) -> str:
         text = (

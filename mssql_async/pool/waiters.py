@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -81,7 +82,8 @@ class WaiterQueue:
         """Whether it was still waiting; if not, something was handed to it."""
         if waiter.handed is not None:
             return False
-        self.queue.remove(waiter)
+        with contextlib.suppress(ValueError):  # it has left before, and was interrupted then
+            self.queue.remove(waiter)
         return True
 
     def hand_to_first(self, what: Handed) -> None:
