@@ -23,7 +23,7 @@ from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
-from .place import CURRENT, current_place, place_in
+from .place import ASKED, CURRENT, current_place, place_in
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -89,6 +89,7 @@ class PoolAdapter:
                 recorder.session_of(lease.number),
                 EPOCH + lease.lent_at,
                 _place(lease, recorder),
+                statement=recorder.statement_of(lease.number),
             )
             for source in connection_sources()
             for lease in source.leases()
@@ -105,7 +106,10 @@ class PoolAdapter:
 
 
 def _place(lease: LentConnection, recorder: Recorder) -> str:
-    return place_in(lease.origin) or recorder.place_of(lease.number) or lease.place()
+    """As the story tells it, if it is that very lease that it tells of: the pool's own stack may
+    end in a thread that works for somebody."""
+    number, since = lease.number, EPOCH + lease.lent_at
+    return recorder.place_of(number, since) or place_in(lease.origin) or recorder.place_of(number)
 
 
 @dataclass(slots=True)
@@ -118,6 +122,8 @@ class _Opened:
     token: Token
     since: float
     place: str
+    statement: str
+    """What it was opened for; empty: not known."""
     thread: weakref.ref[threading.Thread]
 
     def living(self) -> Any:
@@ -147,6 +153,7 @@ class WrapperAdapter:
             CURRENT.get(),
             now(),
             current_place(),
+            ASKED.get().statement,
             weakref.ref(threading.current_thread()),
         )
         with self._lock:
@@ -193,6 +200,7 @@ class WrapperAdapter:
                 opened.since,
                 recorder.place_of(number) or opened.place,
                 _what(opened, wrapper),
+                recorder.statement_of(number) or opened.statement,
             )
             for number, (opened, wrapper) in self._living().items()
             if opened.token and not self._serves_others(number, wrapper, recorder)

@@ -36,11 +36,18 @@ STEP = 0.005
 class _User(NamedTuple):
     """Who was seen on a connection last."""
 
-    session: Session
     token: Token
+    since: float
+    """When the pool lent it; 0: nobody tells."""
     place: str
+    """Where the first statement of that lease was asked for, and when it ran."""
+    acquired_at: float
     several: bool
     """Whether others were before."""
+    session: Session | None = None
+    """``None``: nobody has looked."""
+    statement: str = ""
+    """The last one."""
 
 
 class Recorder:
@@ -88,14 +95,37 @@ class Recorder:
 
     # --- connections ---------------------------------------------------------------------------
 
-    def used(
-        self, connection: Connection | None, session: Session, token: Token, place: str
-    ) -> None:
-        """A context was seen on that connection, and the server has said which session it is."""
-        if connection is not None:
-            before = self._users.get(connection)
+    def acquired(
+        self, connection: Connection, since: float, token: Token, place: str, at: float
+    ) -> tuple[str, float]:
+        """A context uses that connection, which it was lent at ``since``: says where and when it
+        did so first."""
+        before = self._users.get(connection)
+        if before is None or (before.token, before.since) != (token, since):
             several = before is not None and (before.several or before.token != token)
-            self._users[connection] = _User(session, token, place, several)
+            session = None if before is None else before.session
+            before = _User(token, since, place, since or at, several, session)
+            self._users[connection] = before
+        return before.place, before.acquired_at
+
+    def used(
+        self,
+        connection: Connection | None,
+        session: Session | None,
+        token: Token,
+        place: str,
+        statement: str = "",
+    ) -> None:
+        """A context was seen on that connection. The server may have said which session it is."""
+        if connection is None:
+            return
+        user = self._users.get(connection)
+        if user is None or user.token != token:
+            self.acquired(connection, 0.0, token, place, now())
+            user = self._users[connection]
+        self._users[connection] = user._replace(
+            session=session or user.session, statement=statement
+        )
 
     def session_of(self, connection: Connection | None) -> Session | None:
         """As the server has said it to whoever looked last; ``None``: nobody has looked."""
@@ -107,10 +137,15 @@ class Recorder:
         user = self._users.get(connection)
         return 0 if user is None else user.token
 
-    def place_of(self, connection: Connection) -> str:
-        """Where that was; empty: not known."""
+    def place_of(self, connection: Connection, since: float = 0.0) -> str:
+        """Where that context acquired it; empty: not known, or in a lease that is older."""
         user = self._users.get(connection)
-        return "" if user is None else user.place
+        return "" if user is None or user.since < since else user.place
+
+    def statement_of(self, connection: Connection) -> str:
+        """What that context had done on it; empty: not known."""
+        user = self._users.get(connection)
+        return "" if user is None else user.statement
 
     def was_used_by_several(self, connection: Connection) -> bool:
         user = self._users.get(connection)

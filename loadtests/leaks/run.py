@@ -152,7 +152,9 @@ class KnownAlready:
 
 
 def _lease(held: Held) -> tuple[object, ...]:
-    return held.process, held.session, held.since, held.place, held.what
+    if held.since is not None:  # what else is known of it changes once its thread has ended
+        return held.process, held.since
+    return held.process, held.session, held.place, held.what
 
 
 def _state(seen: ServerSession) -> tuple[object, ...]:

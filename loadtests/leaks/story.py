@@ -7,7 +7,8 @@ pool tells, and before the statement is sent; the last one after the last row is
 anybody else may have the session.
 
 The methods with an ``a`` in front are for asynchronous code; they are the others, run by
-``sync_to_async``.
+``sync_to_async``. None of them is a coroutine function itself: the place of whoever asks is known
+when the method is called, and not always when its coroutine runs, in a task of ``gather``'s.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import inspect
 import itertools
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import Token as Reset
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -46,7 +47,7 @@ from mssql_async.contrib.leaks.record import Story as Told
 from . import probe
 from .adapters import Connection
 from .clock import now
-from .place import CURRENT, current_place
+from .place import CURRENT, asking, current_place
 from .recorder import RECORDER, Recorder
 from .signals import PATIENCE, SIGNALS, Signals
 from .transactions import OpenTransaction, changes, enter, note_change, open_transaction
@@ -162,76 +163,82 @@ class Story:
         """
         return self._probe(alias or self.alias, cursor, current_place())
 
-    async def aprobe(self, *, alias: str | None = None, cursor: Any = None) -> Sight:
+    def aprobe(self, *, alias: str | None = None, cursor: Any = None) -> Coroutine[Any, Any, Sight]:
         """``cursor`` may be one of ``mssql_async.aio``."""
         place = current_place()
         if cursor is not None and inspect.iscoroutinefunction(cursor.execute):
-            return await self._probe_awaited(alias or self.alias, cursor, place)
-        return await sync_to_async(self._probe)(alias or self.alias, cursor, place)
+            return self._probe_awaited(alias or self.alias, cursor, place)
+        return sync_to_async(self._probe)(alias or self.alias, cursor, place)
 
     def _probe(self, alias: str, cursor: Any, place: str) -> Sight:
-        if cursor is None:
-            with connections[alias].cursor() as own:
-                return self._probe(alias, own, place)
         sql, nonce = self._question(alias)
-        watch = _Watch(self._recorder, connections[alias])
+        with asking(place, _with_nonce(sql, nonce)):
+            if cursor is not None:
+                return self._probe_with(cursor, alias, sql, nonce, place)
+            with connections[alias].cursor() as own:
+                return self._probe_with(own, alias, sql, nonce, place)
+
+    def _probe_with(self, cursor: Any, alias: str, sql: str, nonce: str, place: str) -> Sight:
+        watch = self._watch(connections[alias], place)
         cursor.execute(sql, [nonce])
         watch.sent()
         row = cursor.fetchone()
         watch.tick()
-        sight = self._saw(alias, sql, nonce, row, watch, place)
+        sight = self._saw(alias, sql, nonce, row, watch)
         # Only now may the session be somebody else's.
         cursor.fetchall()
         return sight
 
     async def _probe_awaited(self, alias: str, cursor: Any, place: str) -> Sight:
         sql, nonce = self._question(alias)
-        watch = _Watch(self._recorder, None)
+        watch = self._watch(None, place)
         await cursor.execute(sql, [nonce])
         watch.began_at = now()  # nobody here can tell when the session was handed over
         row = await cursor.fetchone()
         watch.tick()
         await cursor.fetchall()
-        return self._saw(alias, sql, nonce, row, watch, place)
+        return self._saw(alias, sql, nonce, row, watch)
 
     def _question(self, alias: str) -> tuple[str, str]:
         server = connections[alias].vendor
         sql = probe.PROBE if server == "microsoft" else probe.PROBE_ELSEWHERE
         return sql, f"{self.token}-{next(_numbers)}"
 
-    def _saw(
-        self, alias: str, sql: str, nonce: str, row: Any, watch: _Watch, place: str
-    ) -> Sight:  # fmt: skip
+    def _watch(self, wrapper: Any, place: str) -> _Watch:
+        return _Watch(self._recorder, wrapper, self.token, place)
+
+    def _saw(self, alias: str, sql: str, nonce: str, row: Any, watch: _Watch) -> Sight:
         if sql is probe.PROBE:
             looked = probe.read(row)
         else:
             looked = probe.Looked(str(row[0]), Session(watch.connection or 0), State())
         token, recorder, session = self.token, self._recorder, looked.session
-        statement = f"/* {nonce} */ {sql[:_SHOWN]}"
-        transaction = self._note(alias, Use.STATEMENT, session, watch, statement, place)
+        statement = _with_nonce(sql, nonce)
+        transaction = self._note(alias, Use.STATEMENT, session, watch, statement)
         sight = Sight(
             token, session, watch.ended_at, recorder.process, looked.state,
             is_first=transaction is None or not transaction.was_seen,
             expected=changes(token, alias),
             in_transaction=transaction is not None,
-            statement=statement, place=place, alias=alias,
+            statement=statement, place=watch.place, alias=alias,
         )  # fmt: skip
         if transaction is not None:
             transaction.was_seen = True
         recorder.sights.append(sight)
-        self._answered(AnswerKind.ROW, session, nonce, looked.nonce, statement, place)
+        self._answered(AnswerKind.ROW, session, nonce, looked.nonce, statement, watch.place)
         return sight
 
     def _note(
-        self, alias: str, use: Use, session: Session, watch: _Watch, statement: str, place: str
+        self, alias: str, use: Use, session: Session, watch: _Watch, statement: str
     ) -> OpenTransaction | None:
         """The context had that session for that long; says in which transaction."""
         if watch.is_awaited:
             transaction = open_transaction(self.token, alias)
         else:
             transaction = self._transaction_here(alias)
-        if session is not UNKNOWN:
-            self._recorder.used(watch.connection, session, self.token, place)
+        place, known = watch.place, None if session is UNKNOWN else session
+        self._recorder.used(watch.connection, known, self.token, place, statement)
+        if known is not None:
             began, ended = watch.began_at, watch.ended_at
             self._recorder.units.append(
                 Unit(
@@ -244,10 +251,11 @@ class Story:
                     statement,
                     place,
                     alias,
+                    watch.acquired_at,
                 )
             )
             if transaction is not None:
-                transaction.saw(session, began, ended, statement, place)
+                transaction.saw(session, began, ended, statement, place, watch.acquired_at)
         return transaction
 
     # --- questions with one answer -------------------------------------------------------------
@@ -256,42 +264,42 @@ class Story:
         """Execute it; the first value of the first row has to be ``expected``."""
         return self._ask(sql, params, str(expected), current_place())
 
-    async def aask(self, sql: str, params: Sequence[Any], expected: object) -> str:
-        return await sync_to_async(self._ask)(sql, params, str(expected), current_place())
+    def aask(
+        self, sql: str, params: Sequence[Any], expected: object
+    ) -> Coroutine[Any, Any, str]:  # fmt: skip
+        return sync_to_async(self._ask)(sql, params, str(expected), current_place())
 
     def _ask(self, sql: str, params: Sequence[Any], expected: str, place: str) -> str:
-        connection = connections[self.alias]
-        with connection.cursor() as cursor:
-            watch = _Watch(self._recorder, connection)
+        connection, statement = connections[self.alias], _shown(sql, params)
+        with asking(place, statement), connection.cursor() as cursor:
+            watch = self._watch(connection, place)
             cursor.execute(sql, params or None)
             watch.sent()
             row = cursor.fetchone()
             watch.tick()
             cursor.fetchall()
         got = "" if row is None else str(row[0])
-        statement = _shown(sql, params)
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement, place)
-        self._answered(AnswerKind.ROW, watch.session, expected, got, statement, place)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._answered(AnswerKind.ROW, watch.session, expected, got, statement, watch.place)
         return got
 
     def message(self) -> str:
         """``PRINT`` something that was never printed before: only it may come back."""
         return self._message(current_place())
 
-    async def amessage(self) -> str:
-        return await sync_to_async(self._message)(current_place())
+    def amessage(self) -> Coroutine[Any, Any, str]:
+        return sync_to_async(self._message)(current_place())
 
     def _message(self, place: str) -> str:
         mark = self._mark()
-        connection = connections[self.alias]
-        with connection.cursor() as cursor:
-            watch = _Watch(self._recorder, connection)
+        connection, statement = connections[self.alias], f"PRINT '{mark}'"
+        with asking(place, statement), connection.cursor() as cursor:
+            watch = self._watch(connection, place)
             cursor.execute("PRINT %s", [mark])
             watch.sent()
             texts = " ".join(str(text) for _, text in cursor.messages or ())
-        statement = f"PRINT '{mark}'"
         got = ", ".join(_MARK.findall(texts)) or texts[:_SHOWN]
-        self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, place)
+        self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, watch.place)
         return got
 
     def error(self) -> str:
@@ -301,23 +309,22 @@ class Story:
         """
         return self._error(current_place())
 
-    async def aerror(self) -> str:
-        return await sync_to_async(self._error)(current_place())
+    def aerror(self) -> Coroutine[Any, Any, str]:
+        return sync_to_async(self._error)(current_place())
 
     def _error(self, place: str) -> str:
         mark = self._mark()
-        connection = connections[self.alias]
-        watch = _Watch(self._recorder, connection)
+        connection, statement = connections[self.alias], f"RAISERROR('{mark}', 16, 1)"
+        watch = self._watch(connection, place)
         caught: DatabaseError | None = None
         try:
-            with connection.cursor() as cursor:
+            with asking(place, statement), connection.cursor() as cursor:
                 cursor.execute("RAISERROR(%s, 16, 1)", [mark])
         except DatabaseError as error:
             caught = error
         texts = str(caught or "")
         got = ", ".join(dict.fromkeys(_MARK.findall(texts))) or texts[:_SHOWN]
-        statement = f"RAISERROR('{mark}', 16, 1)"
-        self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, place)
+        self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, watch.place)
         if caught is not None and self._transaction_here(self.alias) is not None:
             raise caught
         return got
@@ -343,24 +350,23 @@ class Story:
             )
         )
 
-    @contextmanager
-    def cursor_unit(self, *, alias: str | None = None) -> Iterator[Any]:
+    def cursor_unit(self, *, alias: str | None = None) -> AbstractContextManager[Any]:
         """A cursor of Django's that is open for a while: its session belongs to the context from
         its first execution to its last row."""
-        alias = alias or self.alias
-        place = current_place()
+        return self._cursor_unit(alias or self.alias, current_place())
+
+    @contextmanager
+    def _cursor_unit(self, alias: str, place: str) -> Iterator[Any]:
         connection = connections[alias]
         with connection.cursor() as cursor:
-            watched = _WatchedCursor(cursor, self._recorder, connection)
+            watched = _WatchedCursor(cursor, lambda: self._watch(connection, place))
             try:
                 yield watched
             finally:
                 watch = watched.watch
                 if watch is not None:
                     watch.tick()
-                    self._note(
-                        alias, Use.CURSOR, watch.session, watch, watched.statement, place
-                    )  # fmt: skip
+                    self._note(alias, Use.CURSOR, watch.session, watch, watched.statement)
 
     # --- rows ----------------------------------------------------------------------------------
 
@@ -371,17 +377,18 @@ class Story:
         """
         return self._write(fate, current_place())
 
-    async def awrite(self, fate: Fate = Fate.COMMITTED) -> str:
-        return await sync_to_async(self._write)(fate, current_place())
+    def awrite(self, fate: Fate = Fate.COMMITTED) -> Coroutine[Any, Any, str]:
+        return sync_to_async(self._write)(fate, current_place())
 
     def _write(self, fate: Fate, place: str) -> str:
         from .subject.models import Note
 
         row = f"{self.token}-{next(_numbers)}"
+        statement = f"INSERT INTO leaks_note /* {row}, {fate.value} */"
         watches: list[_Watch] = []
         known = Fate.OPEN  # until the server has answered
         try:
-            with self._watching(watches):
+            with self._watching(watches, place, statement):
                 Note.objects.using(self.alias).create(token=self.token, row=row, fate=fate.value)
             known = fate
         finally:
@@ -390,57 +397,58 @@ class Story:
                 known = Fate.OPEN  # what becomes of it, nobody will tell any more
             session = watches[-1].session if watches else UNKNOWN
             written = Written(
-                self.token, row, known, now(), session, self._recorder.process, place
+                self.token, row, known, now(), session, self._recorder.process,
+                watches[-1].place if watches else place, statement,
             )  # fmt: skip
             if transaction is None or not transaction.is_open or known is not fate:
                 self._recorder.written.append(written)
             else:
                 transaction.written.append(written)
             if watches:
-                statement = f"INSERT INTO leaks_note /* {row}, {fate.value} */"
-                self._note(self.alias, Use.STATEMENT, session, watches[-1], statement, place)
+                self._note(self.alias, Use.STATEMENT, session, watches[-1], statement)
         return row
 
     def look(self) -> list[str]:
         """Rows of others that are not committed and never will be: nobody may see them."""
         return self._look(current_place())
 
-    async def alook(self) -> list[str]:
-        return await sync_to_async(self._look)(current_place())
+    def alook(self) -> Coroutine[Any, Any, list[str]]:
+        return sync_to_async(self._look)(current_place())
 
     def _look(self, place: str) -> list[str]:
         from .subject.models import Note
 
         others = Note.objects.using(self.alias).filter(fate__in=_INVISIBLE)
+        statement = "SELECT row FROM leaks_note WHERE fate IN ('rolled back', 'open')"
         watches: list[_Watch] = []
-        with self._watching(watches):
+        with self._watching(watches, place, statement):
             found = list(
                 others.exclude(token=self.token).values_list("row", flat=True)[:_MOST_SEEN]
             )
-        statement = "SELECT row FROM leaks_note WHERE fate IN ('rolled back', 'open')"
         watch = watches[-1]
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement, place)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
         at, process = now(), self._recorder.process
         self._recorder.seen.extend(
-            Seen(self.token, row, at, watch.session, process, statement, place) for row in found
+            Seen(self.token, row, at, watch.session, process, statement, watch.place)
+            for row in found
         )
         return found
 
     @contextmanager
-    def _watching(self, watches: list[_Watch]) -> Iterator[None]:
+    def _watching(self, watches: list[_Watch], place: str, statement: str) -> Iterator[None]:
         """Put down what Django executes meanwhile, by the documented way to instrument it."""
         connection = connections[self.alias]
 
         def note(
             execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]
         ) -> T:
-            watch = _Watch(self._recorder, connection)
+            watch = self._watch(connection, place)
             result = execute(sql, params, many, context)
             watch.sent()
             watches.append(watch)
             return result
 
-        with connection.execute_wrapper(note):
+        with asking(place, statement), connection.execute_wrapper(note):
             yield
 
     # --- transactions --------------------------------------------------------------------------
@@ -552,25 +560,32 @@ class Story:
     def change(self, name: str, sql: str, value: object) -> None:
         """Change a setting of the session on purpose. From now on the context expects ``value``
         (as the probe shows it, see :mod:`.probe`) wherever it has this session still."""
-        self._change(sql)
+        self._change(sql, current_place())
         note_change(self.token, self.alias, *probe.as_shown(name, value))
 
-    async def achange(self, name: str, sql: str, value: object) -> None:
-        await sync_to_async(self._change)(sql)
+    def achange(self, name: str, sql: str, value: object) -> Coroutine[Any, Any, None]:
+        return self._achange(name, sql, value, current_place())
+
+    async def _achange(self, name: str, sql: str, value: object, place: str) -> None:
+        await sync_to_async(self._change)(sql, place)
         note_change(self.token, self.alias, *probe.as_shown(name, value))
 
-    def _change(self, sql: str) -> None:
-        with connections[self.alias].cursor() as cursor:
+    def _change(self, sql: str, place: str) -> None:
+        connection = connections[self.alias]
+        with asking(place, sql), connection.cursor() as cursor:
+            watch = self._watch(connection, place)
             cursor.execute(sql)
+            watch.sent()
+        self._recorder.used(watch.connection, None, self.token, watch.place, sql[:_SHOWN])
 
     def table(self) -> None:
         """Leave a temporary table, which the probe looks for."""
-        self._change(_make_table(connections[self.alias].vendor))
+        self._change(_make_table(connections[self.alias].vendor), current_place())
         note_change(self.token, self.alias, "temporary table", "there")
 
-    async def atable(self) -> None:
-        await sync_to_async(self._change)(_make_table(connections[self.alias].vendor))
-        note_change(self.token, self.alias, "temporary table", "there")
+    def atable(self) -> Coroutine[Any, Any, None]:
+        sql = _make_table(connections[self.alias].vendor)
+        return self._achange("temporary table", sql, "there", current_place())
 
     # --- the client's side ---------------------------------------------------------------------
 
@@ -598,11 +613,19 @@ class Story:
 class _Watch:
     """The time of a statement, and what it runs on."""
 
-    __slots__ = ("_lease", "_recorder", "_wrapper", "began_at", "connection", "ended_at")
+    __slots__ = (
+        "_lease", "_recorder", "_token", "_wrapper", "acquired_at", "began_at", "connection",
+        "ended_at", "place",
+    )  # fmt: skip
 
-    def __init__(self, recorder: Recorder, wrapper: Any) -> None:
+    def __init__(self, recorder: Recorder, wrapper: Any, token: Token, place: str) -> None:
         self._recorder = recorder
         self._wrapper = wrapper
+        self._token = token
+        self.place = place
+        """Where its lease was acquired: where it was asked for, unless an earlier statement
+        had the lease already."""
+        self.acquired_at: float | None = None
         self._lease: tuple[Connection, float] | None = None
         self.connection: Connection | None = None
         self.began_at = self.ended_at = now()
@@ -618,8 +641,11 @@ class _Watch:
         lease = None if adapter is None else adapter.lease(self._wrapper)
         self._lease = lease
         if lease is not None:
-            self.connection = lease[0]
-            self.began_at = max(self.began_at, lease[1])
+            self.connection, since = lease
+            self.began_at = max(self.began_at, since)
+            self.place, self.acquired_at = self._recorder.acquired(
+                self.connection, since, self._token, self.place, self.began_at
+            )
         self.ended_at = max(now(), self.began_at)
 
     def tick(self) -> None:
@@ -642,16 +668,16 @@ class _Watch:
 class _WatchedCursor:
     """Django's cursor, and from when to when its rows were read."""
 
-    def __init__(self, cursor: Any, recorder: Recorder, wrapper: Any) -> None:
+    def __init__(self, cursor: Any, watch: Callable[[], _Watch]) -> None:
         self._cursor = cursor
-        self._recorder = recorder
-        self._wrapper = wrapper
+        self._watch = watch
         self.watch: _Watch | None = None
         self.statement = ""
 
     def execute(self, sql: str, params: Any = None) -> Any:
-        watch = _Watch(self._recorder, self._wrapper)
-        result = self._cursor.execute(sql, params)
+        watch = self._watch()
+        with asking(watch.place, _shown(sql, params or ())):
+            result = self._cursor.execute(sql, params)
         watch.sent()
         if self.watch is None:
             self.watch, self.statement = watch, _shown(sql, params or ())
@@ -687,6 +713,10 @@ def outcome_of(error: BaseException) -> str:
 def _shown(sql: str, params: Sequence[object]) -> str:
     text = f"{sql} {list(params)}" if params else sql
     return text[:_SHOWN]
+
+
+def _with_nonce(sql: str, nonce: str) -> str:
+    return f"/* {nonce} */ {sql[:_SHOWN]}"
 
 
 def _make_table(vendor: str) -> str:

@@ -33,14 +33,15 @@ class OpenTransaction:
     _unit: Unit | None = None
 
     def saw(
-        self, session: Session, began_at: float, ended_at: float, statement: str, place: str
-    ) -> None:
+        self, session: Session, began_at: float, ended_at: float, statement: str, place: str,
+        acquired_at: float | None,
+    ) -> None:  # fmt: skip
         """A statement has run in it."""
         unit = self._unit
         if unit is None:
             self._unit = Unit(
                 self.token, session, Use.TRANSACTION, began_at, ended_at, self.process,
-                statement, place, self.alias,
+                statement, place, self.alias, acquired_at,
             )  # fmt: skip
         elif unit.session == session:
             self._unit = replace(unit, ended_at=ended_at)

@@ -21,6 +21,8 @@ from loadtests.leaks.outcome import Outcome
 from loadtests.leaks.report.json import read_json
 from mssql_async.contrib.leaks.findings import Detector
 
+from .test_places import assert_all_are_named
+
 ROOT = Path(__file__).parents[2]
 CONTROLS = catalogue()
 ONE_OF_EACH = {
@@ -119,6 +121,7 @@ def test_is_caught_by_the_detector_that_it_names(name: str, ran: Callable[[str],
     found = [each for each in seen.outcome.findings if each.detector is control.detector]
     assert found
     assert seen.outcome.found_by(control.detector) == result.findings >= len(found)
+    assert_all_are_named(seen.outcome)
 
 
 STATE = {

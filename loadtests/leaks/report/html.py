@@ -162,6 +162,7 @@ def _packed(outcome: Outcome) -> dict[str, Any]:
             texts.number(each.statement),
             texts.number(each.place),
             since(each.at),
+            since(each.acquired_at),
         ]
 
     def finding(each: Finding) -> list[Any]:

@@ -19,7 +19,7 @@ from mssql_async.contrib.leaks.record import Kind, to_plain
 
 from ..adapters import adapter_for
 from ..catalogue import catalogue
-from ..place import CURRENT
+from ..place import ASKED, CURRENT, Asked, place_of
 from ..recorder import RECORDER, Recorder
 from ..scenario import Scenario
 from ..story import Story, outcome_of
@@ -139,6 +139,7 @@ class Stories:
             recorder=self._recorder,
         )
         reset = CURRENT.set(token)
+        asked = ASKED.set(Asked(_place_of(scenario, kind, part)))
         outcome = "ok"
         try:
             scope = {**scope, STORY: story, _SCENARIO: (scenario, part)}
@@ -147,6 +148,7 @@ class Stories:
             outcome = outcome_of(error)
             raise
         finally:
+            ASKED.reset(asked)
             CURRENT.reset(reset)
             story.end(outcome)
 
@@ -174,6 +176,13 @@ def _token_of(scope: Scope) -> int | None:
         if name == HEADER:
             return int(value)
     return None
+
+
+def _place_of(scenario: Scenario, kind: Kind, part: str) -> str:
+    """Of the view, or of what serves the WebSocket."""
+    name = "view" if kind is Kind.REQUEST else "websocket"
+    serve = getattr(scenario, "_".join(filter(None, (name, part.strip("/")))), None)
+    return "" if serve is None else place_of(serve)
 
 
 async def _serve_websocket(scope: Scope, receive: Receive, send: Send) -> None:

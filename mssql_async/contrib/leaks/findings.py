@@ -41,13 +41,16 @@ class Party:
     """Where it acquired its lease."""
     at: float | None = None
     """When it did its part; in seconds since the epoch."""
+    acquired_at: float | None = None
+    """When it had acquired its lease; ``None``: not known."""
 
     @classmethod
     def of(
         cls, stories: Stories, token: Token, *, statement: str = "", place: str = "",
-        at: float | None = None,
+        at: float | None = None, acquired_at: float | None = None,
     ) -> Party:  # fmt: skip
-        return cls(token, describe(stories.story_of(token), token), statement, place, at)
+        what = describe(stories.story_of(token), token)
+        return cls(token, what, statement, place, at, acquired_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Finding:
                 return None
             return {
                 "token": each.token, "what": each.what, "statement": each.statement,
-                "place": each.place, "at": each.at,
+                "place": each.place, "at": each.at, "acquired_at": each.acquired_at,
             }  # fmt: skip
 
         return {
@@ -95,8 +98,11 @@ class Finding:
             lines.append(f"  {role} {each.what}{when}")
             if each.statement:
                 lines.append(f"     statement: {each.statement}")
-            if each.place:
-                lines.append(f"     lease acquired at: {each.place}")
+            acquired = [each.place] if each.place else []
+            if each.acquired_at is not None:
+                acquired.append(_clock(each.acquired_at))
+            if acquired:
+                lines.append(f"     lease acquired at: {', '.join(acquired)}")
         where = f"  on {self.session}, " if self.session else "  "
         seen = f"seen at {_clock(self.at)} UTC"
         lines.append(f"{where}scenario {self.scenario}, seed {self.seed}, {seen}")

@@ -123,8 +123,10 @@ class Unit:
     statement: str = ""
     """The first one, shortened."""
     place: str = ""
-    """Where in the application it began, which is where its lease was acquired."""
+    """Where in the application its lease was acquired: by the first statement of it."""
     alias: str = "default"
+    acquired_at: float | None = None
+    """Since when the context has had the session; ``None``: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ class Written:
     session: Session
     process: int
     place: str = ""
+    statement: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,8 @@ class Held:
     place: str
     """Where it was acquired."""
     what: str = "a lease"
+    statement: str = ""
+    """The last one known to have run on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ const scenarios = DATA.scenarios.map((each, number) => ({
 
 const partyOf = (packed) => packed && {
   token: packed[0], what: text(packed[1]), statement: text(packed[2]), place: text(packed[3]), at: packed[4],
+  acquired: packed[5],
 };
 const findings = DATA.findings.map(([detector, message, scenario, at, spid, culprit, victim], number) => ({
   number, detector, name: DATA.detectors[detector], message: text(message), scenario: text(scenario), at, spid,

@@ -13,6 +13,7 @@ function sideOf(scenario, { bar, party, role, accused }) {
     statement: (party && party.statement) || (bar && bar.statement) || "",
     place: (party && party.place) || (bar && bar.place) || "",
     at: party ? party.at : null,
+    acquired: party ? party.acquired : null,
   };
 }
 
@@ -32,6 +33,7 @@ function storyCard(side, zero) {
   }
   if (!side.unit && side.at !== null) row("At", duration(side.at - zero));
   row("Lease acquired at", side.place && h("code", {}, side.place));
+  if (side.acquired !== null) row("Lease acquired", duration(side.acquired - zero));
   return h("article", { class: `story${side.accused ? " accused" : ""}`, "data-token": side.token },
     h("p", { class: "role" }, h("i", {}), side.role),
     h("h4", {}, side.what),

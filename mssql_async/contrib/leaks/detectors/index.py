@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from functools import cached_property
 
 from ..findings import Party
-from ..record import Record, Session, Story, Token, Unit
+from ..record import Answer, Record, Seen, Session, Sight, Story, Token, Unit, Written
 
 #: One session of one server. Where the server does not say when it began, numbers of different
 #: processes are taken for different sessions.
@@ -103,13 +103,26 @@ class Index:
         return next((story.scenario for story in known if story is not None), "")
 
     def party(
-        self, token: Token, *, statement: str = "", place: str = "", at: float | None = None
-    ) -> Party:
-        return Party.of(self, token, statement=statement, place=place, at=at)
+        self, token: Token, *, statement: str = "", place: str = "", at: float | None = None,
+        acquired_at: float | None = None,
+    ) -> Party:  # fmt: skip
+        return Party.of(
+            self, token, statement=statement, place=place, at=at, acquired_at=acquired_at
+        )
 
     def of_unit(self, unit: Unit) -> Party:
         return self.party(
-            unit.token, statement=unit.statement, place=unit.place, at=unit.began_at
+            unit.token, statement=unit.statement, place=unit.place, at=unit.began_at,
+            acquired_at=unit.acquired_at,
+        )  # fmt: skip
+
+    def of_part(self, part: Sight | Answer | Seen | Written) -> Party:
+        """Who saw, asked or wrote that, and since when it had the session for it."""
+        timeline = self.timelines.get(key(part.session, part.process))
+        unit = None if timeline is None else timeline.last_of(part.token, part.at)
+        return self.party(
+            part.token, statement=part.statement, place=part.place, at=part.at,
+            acquired_at=None if unit is None else unit.acquired_at,
         )  # fmt: skip
 
     def name(self, token: Token) -> str:

@@ -35,9 +35,7 @@ def _finding(index: Index, answer: Answer, meant: Answer | None) -> Finding:
         whose = f", which answers {index.name(meant.token)}"
     culprit = None
     if meant is not None and meant.token != answer.token:
-        culprit = index.party(
-            meant.token, statement=meant.statement, place=meant.place, at=meant.at
-        )  # fmt: skip
+        culprit = index.of_part(meant)
     return Finding(
         Detector.RESULT_MIX_UP,
         f"{who} got the {kind} {got}{on(answer.session)}{whose}, where only "
@@ -46,8 +44,6 @@ def _finding(index: Index, answer: Answer, meant: Answer | None) -> Finding:
         index.record.seed,
         answer.at,
         culprit=culprit,
-        victim=index.party(
-            answer.token, statement=answer.statement, place=answer.place, at=answer.at
-        ),
+        victim=index.of_part(answer),
         session=known(answer.session),
-    )  # fmt: skip
+    )

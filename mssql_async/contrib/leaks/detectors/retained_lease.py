@@ -52,13 +52,17 @@ def _of_lease(index: Index, held: Held) -> Finding:
     token = held.token or (last.token if last is not None else 0)
     who = index.name(token) if token else f"a context of process {held.process}"
     since = f" {held.at - held.since:.1f} s after it was acquired" if held.since is not None else ""
-    statement = last.statement if last is not None and last.token == token else ""
+    statement = held.statement
+    if not statement and last is not None and last.token == token:
+        statement = last.statement
     return Finding(
         Detector.RETAINED_LEASE,
         f"{who} has ended and still holds {shown(held.what)}{on(held.session)}{since}.",
         index.scenario_of(token),
         index.record.seed,
         held.at,
-        culprit=index.party(token, statement=statement, place=held.place, at=held.since),
+        culprit=index.party(
+            token, statement=statement, place=held.place, at=held.since, acquired_at=held.since
+        ),
         session=known(held.session),
-    )
+    )  # fmt: skip

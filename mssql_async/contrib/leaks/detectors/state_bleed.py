@@ -99,11 +99,9 @@ def _seen(
         index.record.seed,
         sight.at,
         culprit=culprit,
-        victim=index.party(
-            sight.token, statement=sight.statement, place=sight.place, at=sight.at
-        ),
+        victim=index.of_part(sight),
         session=sight.session,
-    )  # fmt: skip
+    )
 
 
 def _culprit(

@@ -52,11 +52,9 @@ def _in_a_strange_one(index: Index, sight: Sight) -> Finding:
         index.record.seed,
         sight.at,
         culprit=None if last is None else index.of_unit(last),
-        victim=index.party(
-            sight.token, statement=sight.statement, place=sight.place, at=sight.at
-        ),
+        victim=index.of_part(sight),
         session=sight.session,
-    )  # fmt: skip
+    )
 
 
 def _dirty_reads(index: Index, written: dict[str, Written]) -> Iterator[Finding]:
@@ -87,8 +85,8 @@ def _dirty_read(index: Index, seen: Seen, row: Written) -> Finding:
         index.scenario_of(seen.token, row.token),
         index.record.seed,
         seen.at,
-        culprit=index.party(row.token, place=row.place, at=row.at),
-        victim=index.party(seen.token, statement=seen.statement, place=seen.place, at=seen.at),
+        culprit=index.of_part(row),
+        victim=index.of_part(seen),
         session=known(seen.session),
     )
 
@@ -116,7 +114,7 @@ def _wrong_fate(index: Index, row: Written, own: str, found: str) -> Finding:
         index.record.seed,
         row.at,
         culprit=None if other is None else index.of_unit(other),
-        victim=index.party(row.token, place=row.place, at=row.at),
+        victim=index.of_part(row),
         session=known(row.session),
     )
 
