@@ -24,6 +24,7 @@ from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
 from .place import ASKED, CURRENT, current_place, place_in
+from .probe import unnumbered
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -196,7 +197,7 @@ class WrapperAdapter:
                 recorder.process,
                 at,
                 recorder.user_of(number) or opened.token,
-                recorder.session_of(number),
+                recorder.session_of(number) or unnumbered(wrapper.vendor, number),
                 opened.since,
                 recorder.place_of(number) or opened.place,
                 _what(opened, wrapper),

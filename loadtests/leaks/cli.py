@@ -41,6 +41,7 @@ from .run import UnknownScenario, fresh_seed, outcome_of, run, versions
 from .server import ServerFailed
 from .sites import NotPrepared
 from .subject.config import SubjectConfig, configure
+from .subject.databases import NoDatabase, entry_of
 
 CLEAN, FOUND, FAILED = 0, 1, 2
 ALL = "all"
@@ -66,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = _outcome(given, console)
     except (
-        UnknownScenario, UnknownControl, ServerFailed, NotPrepared, NotServed, DriverNotFound
+        UnknownScenario, UnknownControl, ServerFailed, NotPrepared, NotServed, DriverNotFound,
+        NoDatabase,
     ) as error:  # fmt: skip
         return _failed(str(error))
     except KeyboardInterrupt:
@@ -162,6 +164,7 @@ def _options(given: argparse.Namespace, seed: int) -> RunOptions:
     """A control has its own idea of what brings it to light; the command line has the last word.
 
     :raises UnknownControl: there is none of that name.
+    :raises NoDatabase: see :func:`.subject.databases.entry_of`.
     """
     options = RunOptions(seed=seed)
     if given.control:
@@ -179,13 +182,17 @@ def _options(given: argparse.Namespace, seed: int) -> RunOptions:
     asked = {
         name: value
         for name in (
-            "engine", "conn_max_age", "contexts", "concurrency", "over", "processes", "loops",
-            "wave", "context_patience", "rest_patience",
+            "engine", "databases", "conn_max_age", "contexts", "concurrency", "over", "processes",
+            "loops", "wave", "context_patience", "rest_patience",
         )
         if (value := getattr(given, name)) is not None
     }  # fmt: skip
     if asked.get("conn_max_age") == _NO_AGE:
         asked["conn_max_age"] = None
+    if given.databases:
+        entry = entry_of(given.databases)
+        said = {"engine": entry["ENGINE"], "conn_max_age": entry.get("CONN_MAX_AGE", 0)}
+        asked = {**said, **asked}
     if given.names:
         asked["names"] = tuple(given.names)
     return replace(options, **asked)
@@ -340,6 +347,11 @@ def _parser() -> argparse.ArgumentParser:
     add("names", nargs="*", metavar="scenario", help="which ones; default: all")
     add("--list", action="store_true", help="say what there is, and end")
     add("--engine", help=f"mssql_async, mssql or any Django backend ({default.engine})")
+    add(
+        "--databases", metavar="WHERE",
+        help="for other databases: a JSON file, or module:attribute, with Django's DATABASES or "
+        "its entry 'default'",
+    )  # fmt: skip
     add(
         "--conn-max-age", type=_age, metavar="SECONDS",
         help="Django's CONN_MAX_AGE, 'none' for ever (0)",

@@ -24,6 +24,9 @@ class RunOptions:
     names: Sequence[str] = ()
     """Of scenarios; none: all."""
     engine: str = OURS
+    databases: str = ""
+    """Where the entry of ``DATABASES`` is found, for a backend of another database: see
+    :func:`.subject.databases.entry_of`. Passwords stay there."""
     conn_max_age: int | None = 0
     contexts: int = 2000
     """Of the whole run; each scenario gets its share."""
@@ -55,8 +58,9 @@ class RunOptions:
         and how to log in is the environment's."""
         words = ["python", "-m", "loadtests", "leaks", *self.names]
         default = RunOptions()
-        for name in ("engine", "conn_max_age", "contexts", "concurrency", "over", "processes",
-                     "loops", "wave", "control", "context_patience", "rest_patience"):  # fmt: skip
+        for name in ("engine", "databases", "conn_max_age", "contexts", "concurrency", "over",
+                     "processes", "loops", "wave", "control", "context_patience",
+                     "rest_patience"):  # fmt: skip
             value = getattr(self, name)
             if value != getattr(default, name):
                 shown = "none" if value is None else f"{value:g}" if name in _TIMES else f"{value}"

@@ -400,8 +400,12 @@ class Outcome:
 
 
 def _finding_to_dict(finding: Finding) -> dict[str, Any]:
-    login_time = "" if finding.session is None else finding.session.login_time
-    return {**finding.to_dict(), "login_time": login_time}
+    session = finding.session or Session(0)
+    return {
+        **finding.to_dict(),
+        "login_time": session.login_time,
+        "session_word": session.word,
+    }
 
 
 def _finding_from_dict(plain: Mapping[str, Any]) -> Finding:
@@ -417,6 +421,10 @@ def _finding_from_dict(plain: Mapping[str, Any]) -> Finding:
         culprit=party(plain["culprit"]),
         victim=party(plain["victim"]),
         session=(
-            None if plain["session"] is None else Session(plain["session"], plain["login_time"])
+            None
+            if plain["session"] is None
+            else Session(
+                plain["session"], plain["login_time"], plain.get("session_word", "session")
+            )
         ),
     )

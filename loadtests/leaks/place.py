@@ -63,7 +63,7 @@ def current_place() -> str:
         code = frame.f_code
         shown = _shown(code.co_filename)
         if shown:
-            return f"{shown}:{frame.f_lineno} in {code.co_name}"
+            return f"{shown}:{frame.f_lineno} in {_name(code)}"
         frame = frame.f_back
     return ASKED.get().place
 
@@ -72,7 +72,7 @@ def place_of(function: Callable[..., Any]) -> str:
     """Where it is defined; empty where that is not the application."""
     code: CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
     shown = "" if code is None else _shown(code.co_filename)
-    return f"{shown}:{code.co_firstlineno} in {code.co_name}" if code and shown else ""
+    return f"{shown}:{code.co_firstlineno} in {_name(code)}" if code and shown else ""
 
 
 def place_in(origin: Origin) -> str:
@@ -83,8 +83,14 @@ def place_in(origin: Origin) -> str:
         shown = _shown(code.co_filename)
         if shown:
             lines = (line for start, end, line in code.co_lines() if start <= offset < end)
-            return f"{shown}:{next(lines, None) or code.co_firstlineno} in {code.co_name}"
+            return f"{shown}:{next(lines, None) or code.co_firstlineno} in {_name(code)}"
     return ""
+
+
+def _name(code: CodeType) -> str:
+    """Of the function, also where a comprehension or a lambda in it is meant."""
+    names = [name for name in code.co_qualname.split(".") if not name.startswith("<")]
+    return names[-1] if names else code.co_name
 
 
 @cache

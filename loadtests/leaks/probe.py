@@ -55,8 +55,14 @@ PROBE = (
     f"SELECT %s, @@SPID, {LOGIN_TIME}, @@TRANCOUNT, {', '.join(_SETTINGS.values())} "
     "FROM sys.dm_exec_sessions AS s WHERE s.session_id = @@SPID"
 )
-PROBE_ELSEWHERE = "SELECT %s"
-"""Where the server is no SQL Server: the nonce alone."""
+PROBES_ELSEWHERE = {
+    "postgresql": "SELECT %s, pg_backend_pid()",
+    "mysql": "SELECT %s, CONNECTION_ID()",
+    "oracle": "SELECT %s, SYS_CONTEXT('USERENV', 'SID') FROM dual",
+}
+"""Where the server is no SQL Server: the nonce, and the session's number where it is known how to
+ask for that."""
+_PROBE_ELSEWHERE = "SELECT %s"
 
 _NAMES = tuple(_SETTINGS)
 _FIRST = 4
@@ -70,6 +76,25 @@ class Looked:
     nonce: str
     session: Session
     state: State
+
+
+def question(vendor: str) -> str:
+    return PROBE if vendor == "microsoft" else PROBES_ELSEWHERE.get(vendor, _PROBE_ELSEWHERE)
+
+
+def unnumbered(vendor: str, connection: int | None) -> Session | None:
+    """For a database that does not number its sessions, the process's own number of the
+    connection; ``None``: it does, or there is none."""
+    if connection is None or vendor == "microsoft" or vendor in PROBES_ELSEWHERE:
+        return None
+    return Session(connection, word="connection")
+
+
+def read_elsewhere(row: Any, session: Session | None) -> Looked:
+    """Of a row of another question."""
+    if len(row) > 1:
+        session = Session(int(row[1]))
+    return Looked(str(row[0]), session or Session(0), State())
 
 
 def read(row: Any) -> Looked:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import pyodbc
 
-from loadtests.bench.requests_sites import place_for
+from loadtests.bench.requests_sites import Database, place_for
 from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
 from mssql_async.contrib.leaks.detectors.growth import LEAST_SAMPLES, enough_samples
 from mssql_async.contrib.leaks.findings import Detector, Finding
@@ -35,10 +35,11 @@ from .options import OURS, UVICORN, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
 from .picture import draw
 from .scenario import Need, Scenario
-from .server import CannotDo, Server, the_server
+from .server import CannotDo, OtherServer, Server, the_server
 from .signals import SIGNALS
 from .sites import Site, in_process, in_thread, over_uvicorn, prepare_database
 from .subject.config import OTHER_DATABASE, SubjectConfig, configure
+from .subject.databases import MICROSOFT, NoDatabase, vendor_of
 from .watcher import Watcher
 
 KEPT = 20
@@ -215,6 +216,7 @@ async def run(options: RunOptions, progress: Progress, outcome: Outcome) -> None
     run that does not come to its end has not been in vain.
 
     :raises UnknownScenario: see :func:`chosen`.
+    :raises NoDatabase: there is no such engine, or nothing says where its database is.
     :raises ServerFailed: the server cannot be reached.
     :raises NotPrepared: the database cannot be made ready.
     :raises NotServed: a process under test does not start, or ends.
@@ -238,22 +240,33 @@ async def run(options: RunOptions, progress: Progress, outcome: Outcome) -> None
 @asynccontextmanager
 async def the_place(options: RunOptions) -> AsyncIterator[Place]:
     """Server, database, application, watcher; see :func:`run` for what may fail."""
+    vendor = await in_thread(lambda: vendor_of(options.engine))
+    if options.databases and vendor == MICROSOFT:
+        raise NoDatabase("A SQL Server is named by MSSQL_HOST and so on, not by --databases.")
     async with AsyncExitStack() as stack:
-        server = stack.enter_context(the_server())
+        if vendor == MICROSOFT:
+            server = stack.enter_context(the_server())
+        else:
+            server = OtherServer(Database("", ""))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leaks-")))
         driver: Mapping[str, str] = {}
-        if options.engine != OURS:
+        if options.engine != OURS and vendor == MICROSOFT:
             driver = stack.enter_context(place_for(server.database)).driver
         has_tokens = server.is_embedded and options.engine == OURS
         config = SubjectConfig(
             server.database,
             engine=options.engine,
+            vendor=vendor,
+            databases_of=options.databases,
+            folder=str(Path.cwd()),
+            files=str(folder),
             conn_max_age=options.conn_max_age,
             program=f"leaks {os.getpid()}",
             control=options.control,
             driver=driver,
             tokens=str(folder / "token") if has_tokens else "",
         )
+        config.databases()
         server.describe()
         faults = Faults(server, config.program, Path(config.tokens) if has_tokens else None)
         stack.callback(faults.close)
@@ -262,6 +275,8 @@ async def the_place(options: RunOptions) -> AsyncIterator[Place]:
         await in_thread(lambda: prepare_database(config))
         # Also where the application is elsewhere: scenarios are modules of its project.
         configure(config if options.over != UVICORN else replace(config, control=""))
+        if isinstance(server, OtherServer):
+            server.words = await in_thread(_database_in_words)
         if options.over == UVICORN:
             site = await stack.enter_async_context(over_uvicorn(config, options.processes))
         else:
@@ -305,7 +320,7 @@ class _Run:
             Need.FAULTS: place.server.is_embedded,
             Need.KILL: True,  # a server that does not allow it says so when asked to
             Need.OURS: place.config.is_ours,
-            Need.SQL_SERVER: not place.config.engine.endswith("sqlite3"),
+            Need.SQL_SERVER: place.config.vendor == MICROSOFT,
             Need.UVICORN: over == UVICORN,
             Need.FORK: hasattr(os, "fork"),
         }
@@ -462,6 +477,8 @@ class _Run:
 
     def _rows(self) -> list[str] | None:
         """What the table holds, in both databases; they are empty afterwards."""
+        if self._place.config.vendor != MICROSOFT:
+            return _take_rows(self._place.config)
         found: list[str] = []
         for database in self._databases():
             try:
@@ -490,6 +507,18 @@ class _Run:
 
 
 NOTES = "leaks_note"
+
+
+def _take_rows(config: SubjectConfig) -> list[str] | None:
+    from .subject.prepare import take_rows  # needs Django to be set up
+
+    return take_rows(config)
+
+
+def _database_in_words() -> str:
+    from .subject.prepare import database_in_words
+
+    return database_in_words()
 
 
 @contextmanager

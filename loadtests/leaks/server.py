@@ -76,6 +76,11 @@ class Server:
     def is_embedded(self) -> bool:
         return self.tokens is not None
 
+    @property
+    def blind(self) -> str:
+        """Why nobody can look at it from its own side; "" if that can be tried."""
+        return ""
+
     def connect(self, name: str = "") -> pyodbc.Connection:
         """A connection of the harness itself, in autocommit; ``name`` is another database.
 
@@ -128,6 +133,26 @@ class Server:
         with self._ordering:
             self.tokens.write(json.dumps([token, valid_for]) + "\n")
             self.tokens.flush()
+
+
+@dataclass(slots=True)
+class OtherServer(Server):
+    """What is no SQL Server: there the application's side is all that is seen."""
+
+    words: str = ""
+
+    @property
+    def blind(self) -> str:
+        return (
+            "The server's side is left out, as this is no SQL Server: orphan sessions and what "
+            "sessions carry are not looked for."
+        )
+
+    def connect(self, name: str = "") -> pyodbc.Connection:
+        raise CannotDo("The harness itself talks to SQL Server only.")
+
+    def describe(self) -> str:
+        return self.words
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from .overuvicorn import COMMAND, NotServed, OverUvicorn, Served, serving
 from .recorder import RECORDER
 from .signals import SignalServer
 from .subject.config import SubjectConfig
+from .subject.databases import MICROSOFT
 from .watcher import Inside
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ def prepare_database(config: SubjectConfig) -> None:
 
     :raises NotPrepared: they cannot be made.
     """
-    engine = config.engine if config.engine.endswith("sqlite3") else "mssql_async"
+    engine = "mssql_async" if config.vendor == MICROSOFT else config.engine
     sound = replace(
         config, engine=engine, control="", pool={}, program=f"{config.program} prepares"
     )

@@ -36,7 +36,6 @@ from mssql_async.contrib.leaks.record import (
     Seen,
     Session,
     Sight,
-    State,
     Token,
     Unit,
     Use,
@@ -200,9 +199,7 @@ class Story:
         return self._saw(alias, sql, nonce, row, watch)
 
     def _question(self, alias: str) -> tuple[str, str]:
-        server = connections[alias].vendor
-        sql = probe.PROBE if server == "microsoft" else probe.PROBE_ELSEWHERE
-        return sql, f"{self.token}-{next(_numbers)}"
+        return probe.question(connections[alias].vendor), f"{self.token}-{next(_numbers)}"
 
     def _watch(self, wrapper: Any, place: str) -> _Watch:
         return _Watch(self._recorder, wrapper, self.token, place)
@@ -211,7 +208,7 @@ class Story:
         if sql is probe.PROBE:
             looked = probe.read(row)
         else:
-            looked = probe.Looked(str(row[0]), Session(watch.connection or 0), State())
+            looked = probe.read_elsewhere(row, watch.known_session)
         token, recorder, session = self.token, self._recorder, looked.session
         statement = _with_nonce(sql, nonce)
         transaction = self._note(alias, Use.STATEMENT, session, watch, statement)
@@ -314,16 +311,20 @@ class Story:
 
     def _error(self, place: str) -> str:
         mark = self._mark()
-        connection, statement = connections[self.alias], f"RAISERROR('{mark}', 16, 1)"
+        connection = connections[self.alias]
+        sql, params, statement = _raising(mark, connection)
         watch = self._watch(connection, place)
         caught: DatabaseError | None = None
         try:
             with asking(place, statement), connection.cursor() as cursor:
-                cursor.execute("RAISERROR(%s, 16, 1)", [mark])
+                cursor.execute(sql, params)
         except DatabaseError as error:
             caught = error
         texts = str(caught or "")
-        got = ", ".join(dict.fromkeys(_MARK.findall(texts))) or texts[:_SHOWN]
+        marks = dict.fromkeys(_MARK.findall(texts))
+        got = ", ".join(marks) or texts[:_SHOWN]
+        if connection.vendor != "microsoft" and not marks:
+            got = mark  # who knows how that database words it: it has told nobody's
         self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, watch.place)
         if caught is not None and self._transaction_here(self.alias) is not None:
             raise caught
@@ -662,7 +663,14 @@ class _Watch:
 
     @property
     def session(self) -> Session:
-        return self._recorder.session_of(self.connection) or UNKNOWN
+        return self.known_session or UNKNOWN
+
+    @property
+    def known_session(self) -> Session | None:
+        known = self._recorder.session_of(self.connection)
+        if known is None and self._wrapper is not None:
+            known = probe.unnumbered(self._wrapper.vendor, self.connection)
+        return known
 
 
 class _WatchedCursor:
@@ -713,6 +721,14 @@ def outcome_of(error: BaseException) -> str:
 def _shown(sql: str, params: Sequence[object]) -> str:
     text = f"{sql} {list(params)}" if params else sql
     return text[:_SHOWN]
+
+
+def _raising(mark: str, connection: Any) -> tuple[str, list[str] | None, str]:
+    """A statement whose error has the mark in its text, its parameters, and how it is shown."""
+    if connection.vendor == "microsoft":
+        return "RAISERROR(%s, 16, 1)", [mark], f"RAISERROR('{mark}', 16, 1)"
+    sql = f"SELECT * FROM {connection.ops.quote_name(mark)}"
+    return sql, None, sql
 
 
 def _with_nonce(sql: str, nonce: str) -> str:

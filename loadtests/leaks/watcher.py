@@ -94,7 +94,7 @@ class Watcher:
         """Why nothing can be seen of the server; "" if it can."""
 
     def __enter__(self) -> Self:
-        blind = self._asked(self._find_out)
+        blind = self._server.blind or self._asked(self._find_out)
         self.blind = _NO_ANSWER if blind is None else blind
         self._thread.start()
         return self

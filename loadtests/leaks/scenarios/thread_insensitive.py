@@ -10,12 +10,14 @@ from __future__ import annotations
 from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 
-from ..scenario import Reply, Scenario, Visit
+from ..scenario import Need, Reply, Scenario, Visit
 from ..story import Story
 from ._threads import answer, ask, dirty
 
 
 class ThreadInsensitive(Scenario):
+    needs = (Need.SQL_SERVER,)
+
     async def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
         return await answer(request, story, dirty_and_closed)
 

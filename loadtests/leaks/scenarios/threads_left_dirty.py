@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponseBase
 
-from ..scenario import Reply, Scenario, Visit
+from ..scenario import Need, Reply, Scenario, Visit
 from ..story import Story
 from ._threads import answer, ask, dirty
 
 
 class ThreadsLeftDirty(Scenario):
+    needs = (Need.SQL_SERVER,)
+
     async def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
         return await answer(request, story, dirty)
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import sync_to_async
+from django.db import connections
 
 from mssql_async.contrib.leaks.record import Fate
 
@@ -35,8 +36,7 @@ class WebSockets(Scenario):
             if asked == "read":
                 await asyncio.gather(story.aprobe(), story.alook())
             elif asked == "dirty":
-                await story.achange("lock timeout", "SET LOCK_TIMEOUT 4321", 4321)
-                await story.aprobe()
+                await dirty(story)
             elif asked == "undo":
                 await sync_to_async(undo)(story)
             elif asked == "fail":
@@ -58,6 +58,14 @@ class WebSockets(Scenario):
             else:
                 talk.vanish()
         return None
+
+
+async def dirty(story: Story) -> None:
+    if connections[story.alias].vendor == "microsoft":
+        await story.achange("lock timeout", "SET LOCK_TIMEOUT 4321", 4321)
+    else:
+        await story.atable()
+    await story.aprobe()
 
 
 def undo(story: Story) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from loadtests.bench.requests_sites import Database
 
 from .. import clock
+from .databases import MICROSOFT, SQLITE, NoDatabase, entry_of, import_path
 
 VARIABLE = "LEAKS_SUBJECT"
 SETTINGS = "loadtests.leaks.subject.settings"
@@ -41,6 +42,15 @@ class SubjectConfig:
     database: Database
     engine: str = "mssql_async"
     """``DATABASES[…]["ENGINE"]``; any Django backend."""
+    vendor: str = MICROSOFT
+    """Of its connections, as Django has it."""
+    databases_of: str = ""
+    """Where the user says which database it is, if that is no SQL Server: see
+    :func:`.databases.entry_of`."""
+    folder: str = ""
+    """Where that is looked for, and the user's modules."""
+    files: str = ""
+    """The run's folder for what is kept in files: SQLite."""
     conn_max_age: int | None = 0
     program: str = "leaks"
     """What the sessions under test call themselves at the server."""
@@ -62,12 +72,21 @@ class SubjectConfig:
     def aliases(self) -> tuple[str, ...]:
         return tuple(self.databases())
 
+    @property
+    def aliases_apart(self) -> tuple[str, ...]:
+        """One for each database that there really is."""
+        return ("default", "other") if self.vendor in (MICROSOFT, SQLITE) else ("default",)
+
     # --- across processes --------------------------------------------------------------------
 
     def to_environment(self) -> dict[str, str]:
         """What another process needs on top of this one's environment."""
         rest = {
             "engine": self.engine,
+            "vendor": self.vendor,
+            "databases_of": self.databases_of,
+            "folder": self.folder,
+            "files": self.files,
             "conn_max_age": self.conn_max_age,
             "program": self.program,
             "control": self.control,
@@ -79,6 +98,7 @@ class SubjectConfig:
             **self.database.environment(),
             **clock.environment(),
             **self.driver,
+            **(import_path(self.folder) if self.folder else {}),
             "DJANGO_SETTINGS_MODULE": SETTINGS,
             TOKENS: self.tokens,
             VARIABLE: json.dumps(rest),
@@ -118,8 +138,8 @@ class SubjectConfig:
         }
 
     def databases(self) -> dict[str, dict[str, Any]]:
-        if self.engine.endswith("sqlite3"):
-            return self._files()
+        if self.vendor != MICROSOFT:
+            return self._of_others()
         found = {
             "default": self._entry(self.pool),
             "other": {**self._entry(self.pool), "NAME": OTHER_DATABASE},
@@ -153,15 +173,23 @@ class SubjectConfig:
             "OPTIONS": options,
         }
 
-    def _files(self) -> dict[str, dict[str, Any]]:
-        """SQLite: ``Database.name`` is a path."""
-        entry = {"ENGINE": self.engine, "CONN_MAX_AGE": self.conn_max_age}
-        name = self.database.name
+    def _of_others(self) -> dict[str, dict[str, Any]]:
+        """Where it is no SQL Server all aliases have one database, which need not be made; but
+        each of two files of SQLite has its own lock."""
+        entry: dict[str, Any] = {"ENGINE": self.engine, "CONN_MAX_AGE": self.conn_max_age}
+        other: dict[str, Any] = {}
+        if self.databases_of:
+            entry = {**entry_of(self.databases_of, self.folder), **entry, "ATOMIC_REQUESTS": False}
+        elif self.vendor != SQLITE:
+            raise NoDatabase(f"{self.engine} needs --databases, which says where its database is.")
+        if self.vendor == SQLITE:
+            entry["NAME"] = str(Path(self.files, "leaks.sqlite3"))
+            other["NAME"] = str(Path(self.files, "other.sqlite3"))
         return {
-            "default": {**entry, "NAME": name},
-            "other": {**entry, "NAME": f"{name}.other"},
-            "atomic": {**entry, "NAME": name, "ATOMIC_REQUESTS": True},
-            "small": {**entry, "NAME": name},
+            "default": {**entry},
+            "other": {**entry, **other},
+            "atomic": {**entry, "ATOMIC_REQUESTS": True},
+            "small": {**entry},
         }
 
 

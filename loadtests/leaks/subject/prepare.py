@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from django.db import connections
+from typing import Any
+
+from django.db import Error, connections
 
 from mssql_async.contrib.leaks.record import State
 
 from .. import probe
 from .config import OTHER_DATABASE, SubjectConfig
+from .databases import MICROSOFT
 
 
 def prepare(config: SubjectConfig) -> None:
@@ -18,18 +21,58 @@ def prepare(config: SubjectConfig) -> None:
     from .models import Note
 
     default = connections["default"]
-    if default.vendor == "microsoft":
+    if default.vendor == MICROSOFT:
         with default.cursor() as cursor:
             cursor.execute(
                 f"IF DB_ID(N'{OTHER_DATABASE}') IS NULL CREATE DATABASE [{OTHER_DATABASE}]"
             )
-    for alias in ("default", "other"):
+    for alias in config.aliases_apart:
         connection = connections[alias]
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS leaks_note")
+        _drop(connection, Note)
         with connection.schema_editor() as editor:
             editor.create_model(Note)
         connection.close()
+
+
+def _drop(connection: Any, model: Any) -> None:
+    table = model._meta.db_table  # noqa: SLF001 - as Django documents it
+    if connection.vendor == MICROSOFT:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {table}")
+    elif table in connection.introspection.table_names():
+        with connection.schema_editor() as editor:
+            editor.delete_model(model)
+
+
+def take_rows(config: SubjectConfig) -> list[str] | None:
+    """What the tables hold, which are empty afterwards; through Django, as any backend can.
+    ``None``: another's open transaction is in the way, so that nobody has looked. To be called in
+    a thread of its own, whose connections end with it."""
+    from .models import Note
+
+    found: list[str] = []
+    try:
+        for alias in config.aliases_apart:
+            notes = Note.objects.using(alias)
+            found += notes.values_list("row", flat=True)
+            notes.all().delete()
+    except Error:
+        return None
+    finally:
+        connections.close_all()
+    return found
+
+
+def database_in_words() -> str:
+    """Which one and which version, never where or how to log in. For threads, too."""
+    connection = connections["default"]
+    try:
+        version = ".".join(map(str, connection.get_database_version()))
+    except NotImplementedError:
+        version = ""
+    finally:
+        connection.close()
+    return f"{connection.display_name} {version}".strip()
 
 
 def baselines(config: SubjectConfig) -> dict[str, State]:
@@ -42,7 +85,7 @@ def baselines(config: SubjectConfig) -> dict[str, State]:
     for alias in config.aliases:
         connection = connections[alias]
         try:
-            if connection.vendor == "microsoft":
+            if connection.vendor == MICROSOFT:
                 with connection.cursor() as cursor:
                     cursor.execute(probe.PROBE, ["baseline"])
                     found[alias] = probe.read(cursor.fetchall()[0]).state

@@ -63,9 +63,11 @@ class Session:
     spid: int
     login_time: str = ""
     """As the server says it; a number may come back after a session has ended."""
+    word: str = "session"
+    """"connection" where the server does not number its sessions, and the process does."""
 
     def __str__(self) -> str:
-        return f"session {self.spid}"
+        return f"{self.word} {self.spid}"
 
 
 @dataclass(frozen=True, slots=True)
