@@ -112,7 +112,7 @@ def _proves_nothing(outcome: Outcome, *, strict: bool) -> str:
 
 
 def _ignored_by_all(given: argparse.Namespace) -> str:
-    options = ("engine", "conn_max_age", "contexts", "concurrency", "wave")
+    options = ("engine", "databases", "conn_max_age", "contexts", "concurrency", "wave")
     words = [f"--{name.replace('_', '-')}" for name in options if getattr(given, name) is not None]
     return ", ".join(["names of scenarios", *words] if given.names else words)
 

@@ -403,6 +403,8 @@ class _Run:
         result.findings = findings.counts
         result.suppressed = findings.total - len(findings.kept)
         result.unseen = seen.unseen(self._place.watcher.blind)
+        if self._place.config.vendor != MICROSOFT:
+            result.unseen[Detector.STATE_BLEED] = "what a session carries is SQL Server's to tell"
         self._outcome.scenarios.append(result)
         self._outcome.findings += findings.kept
 

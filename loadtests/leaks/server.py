@@ -144,8 +144,8 @@ class OtherServer(Server):
     @property
     def blind(self) -> str:
         return (
-            "The server's side is left out, as this is no SQL Server: orphan sessions and what "
-            "sessions carry are not looked for."
+            "The server's side is left out, as this is no SQL Server: orphan sessions are not "
+            "looked for, nor what is left open where only a server could tell."
         )
 
     def connect(self, name: str = "") -> pyodbc.Connection:

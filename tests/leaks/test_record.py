@@ -79,7 +79,7 @@ def test_what_was_written_before_a_field_was_added_is_read_with_its_default() ->
 
 def test_something_else_is_refused() -> None:
     with pytest.raises(TypeError, match="too many"):
-        from_plain(Session, [1, "x", "y"])
+        from_plain(Session, [1, "x", "y", "z"])
     with pytest.raises(ValueError, match="teapot"):
         from_plain(Story, [1, "sync_views", "teapot", 1.5, 42])
     with pytest.raises(TypeError, match="object"):
