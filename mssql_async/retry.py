@@ -17,29 +17,10 @@ from asgiref.sync import iscoroutinefunction
 from .context.enclosing import in_transaction, in_transaction_here
 from .context.traces import Trace, traced
 from .errors import error_number
+from .pool.odbc import CONFLICTS, LOST_CONFLICTS
 from .session.single import is_single, only_reads
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: The server has rolled the transaction back because of another one, and the same again may
-#: succeed.
-CONFLICTS = frozenset(
-    {
-        1205,  # deadlock victim: "Rerun the transaction"
-        3960,  # SNAPSHOT: somebody else has changed the row since: "Retry the transaction"
-        3961,  # SNAPSHOT: DDL has changed the object since the transaction began
-        3966,  # SNAPSHOT: victim when the version store was shrunk: "Retry the transaction"
-        # Memory-optimised tables ("Transactions with memory-optimized tables", retry logic):
-        41301,  # the transaction it depended on did not commit
-        41302,  # somebody else has changed the row since
-        41305,  # REPEATABLE READ validation
-        41325,  # SERIALIZABLE validation
-        41839,  # too many commit dependencies
-    }
-)
-
-#: ``LOCK_TIMEOUT`` has passed. Whoever holds the lock may hold it for long.
-LOCK_TIMEOUT = 1222
 
 #: From here on errors are the user's own: a trigger that raises one keeps what fired it.
 _USERS_ERRORS = 50000
@@ -155,7 +136,7 @@ def retry(
         raise ValueError("retry() needs one attempt or more, and no negative time.")
     policy = Policy(
         attempts,
-        CONFLICTS | {LOCK_TIMEOUT} if on_lock_timeout else CONFLICTS,
+        CONFLICTS if on_lock_timeout else LOST_CONFLICTS,
         using, backoff, max_backoff, random,
     )  # fmt: skip
 
