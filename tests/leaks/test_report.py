@@ -152,6 +152,20 @@ def test_what_could_not_be_looked_for_is_not_shown_as_nothing(tmp_path: Path) ->
     assert read_json(tmp_path / "o.json") == result
 
 
+def test_what_the_contexts_cost_at_the_server_is_told(tmp_path: Path) -> None:
+    result = outcome()
+    result.scenarios = result.scenarios[:2]
+    for scenario in result.scenarios:
+        scenario.contexts, scenario.logins, scenario.statements = 100, 50, 1_000
+    told = "100 logins and 2,000 statements at the server, 0.50 and 10.0 a context"
+    assert told in verdict_of(result, width=200)
+    write_html(result, tmp_path / "o.html")
+    assert told in (tmp_path / "o.html").read_text("utf-8")
+    for scenario in result.scenarios:
+        scenario.logins = scenario.statements = None
+    assert "at the server" not in verdict_of(result, width=200)
+
+
 def test_a_run_that_was_broken_off_says_so(tmp_path: Path) -> None:
     result = outcome(leaking=())
     result.broken_off = "A process under test has ended."

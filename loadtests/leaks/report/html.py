@@ -21,7 +21,7 @@ from mssql_async.contrib.leaks.findings import Detector, Finding, Party
 from mssql_async.contrib.leaks.record import Use
 
 from ..outcome import Bar, Lane, Outcome, ScenarioResult, Told
-from .words import counted, duration, fit_to_show, not_looked_for, number, verdict
+from .words import cost, counted, duration, fit_to_show, not_looked_for, number, verdict
 
 _PAGE = Path(__file__).with_name("page")
 #: In this order they make one script.
@@ -216,6 +216,7 @@ def _header(outcome: Outcome) -> str:
         "Contexts": f"{number(outcome.contexts)}, {number(outcome.concurrency)} at a time",
         "Over": outcome.over
         + (f", {counted(outcome.processes, 'process', 'processes')}" if outcome.processes else ""),
+        "Cost": cost(outcome),
         "Began": datetime.fromtimestamp(outcome.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "Took": duration(outcome.ended_at - outcome.started_at),
         "Seed": str(outcome.seed),
@@ -231,7 +232,7 @@ def _header(outcome: Outcome) -> str:
         lines.append(f'<ul class="found">{"".join(found)}</ul>')
     lines.append('<dl class="facts">')
     lines += [
-        f"<div{' class=wide' if name in {'Server', 'Versions'} else ''}>"
+        f"<div{' class=wide' if name in {'Server', 'Versions', 'Cost'} else ''}>"
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in facts.items()
         if value

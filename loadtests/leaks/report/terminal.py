@@ -25,6 +25,7 @@ from mssql_async.contrib.leaks.findings import Detector, Finding
 
 from ..outcome import Outcome, ScenarioResult
 from .words import (
+    cost,
     counted,
     duration,
     fit_to_show,
@@ -278,6 +279,8 @@ def _print_controls(outcome: Outcome, console: Console) -> None:
 
 
 def _print_last_lines(outcome: Outcome, console: Console) -> None:
+    if there := cost(outcome):
+        console.print(Text(f"{there}.", style=_SOFT), highlight=False)
     line = Text(verdict(outcome), style="bold cyan" if outcome.is_clean else _LEAK)
     if outcome.found and outcome.silent:
         line.append(f"; {counted(len(outcome.silent), 'control')} not caught")

@@ -82,6 +82,20 @@ def _three_digits(value: float) -> str:
     return f"{value:.0f}"
 
 
+def cost(outcome: Outcome) -> str:
+    """What the contexts cost at the server; "" where it does not count."""
+    counted_there = [each for each in outcome.scenarios if each.logins is not None]
+    contexts = sum(each.contexts for each in counted_there)
+    if not contexts:
+        return ""
+    logins = sum(each.logins or 0 for each in counted_there)
+    statements = sum(each.statements or 0 for each in counted_there)
+    return (
+        f"{counted(logins, 'login')} and {counted(statements, 'statement')} at the server, "
+        f"{logins / contexts:.2f} and {statements / contexts:.1f} a context"
+    )
+
+
 def not_looked_for(outcome: Outcome) -> list[str]:
     """A sentence for each thing that could not be looked for everywhere, and why."""
     scenarios: dict[tuple[Detector, str], list[str]] = {}
