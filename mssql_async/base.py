@@ -116,6 +116,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         self.supports_mars = True
         self.readers: weakref.WeakSet[Any] | None = None
         """Asynchronous cursors with rows that were not read yet, which only this thread can."""
+        self._received_wrappers: list[Any] = []
+        """Execute wrappers that receivers of ``connection_created`` have installed."""
         self._span = 0
         """In a thread that serves contexts without being their worker: the number of the one
         that it serves; 0: of none."""
@@ -180,11 +182,14 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """Connect, and take what the receivers of ``connection_created`` set into the profile
         of this context: every connection it gets is at that profile."""
         self._begin_span()
+        are_all_received = self.execute_wrappers == self._received_wrappers
         try:
             super().connect()
         finally:
             if self.connection is not None:
                 self.connection.end_profile()
+        if are_all_received:
+            self._received_wrappers = list(self.execute_wrappers)
         try:
             self.connection.acquire()
         except BaseException:
@@ -318,7 +323,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         lease = self.connection
         return (
             not self.in_atomic_block
-            and not self.execute_wrappers
+            # The next connection gets from the same receivers what this one has got.
+            and self.execute_wrappers == self._received_wrappers
             and not self.readers
             and (
                 lease is None
@@ -337,8 +343,13 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """The calls of another context begin on this thread. Cursors that the last one kept
         are of no use from now on, and receivers of ``connection_created`` see the new one."""
         self.queries_log.clear()
-        if self.connection is not None and not self.in_atomic_block:
+        if self.in_atomic_block:
+            return
+        if self.connection is not None:
             self.close()
+        if self.execute_wrappers:
+            # Receivers are to find none, as in the thread that Django starts for each request.
+            del connections[self.alias]
 
     def end_context(self) -> Left | None:
         """The context is over: give back what it still holds, and say what that was."""

@@ -50,6 +50,11 @@ class DjangoConnections:
             return False
         return all(_is_at_rest(wrapper) for wrapper in connections.all(initialized_only=True))
 
+    def holds_a_place(self) -> bool:
+        if self._here.adopted is not None:
+            return True
+        return any(_holds_a_place(wrapper) for wrapper in connections.all(initialized_only=True))
+
     def leave(self, context: object) -> None:
         adopted, self._here.adopted = self._here.adopted, None
         for alias in adopted or ():
@@ -84,3 +89,11 @@ def _is_at_rest(wrapper: BaseDatabaseWrapper) -> bool:
         return at_rest
     # Another backend's: its connection and what is open on it belong to this thread.
     return wrapper.connection is None
+
+
+def _holds_a_place(wrapper: BaseDatabaseWrapper) -> bool:
+    """Not another backend's connection in autocommit. Its context may need it again, for what is
+    open on it or set there, and keeps it with its thread as under Django itself. But nothing
+    else bounds how many contexts do that, so it must not keep others from working."""
+    at_rest: bool | None = getattr(wrapper, "at_rest", None)
+    return wrapper.in_atomic_block or at_rest is False

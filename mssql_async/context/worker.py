@@ -61,6 +61,10 @@ class Surroundings(Protocol):
     def at_rest(self) -> bool:
         """Whether nothing ties this thread to the context whose call is over."""
 
+    def holds_a_place(self) -> bool:
+        """Of a thread that is not at rest: whether what ties it is what the number of workers
+        is to bound."""
+
     def leave(self, context: Any) -> None:
         """The context has ended: end what it left here, and say what should not have been
         here. Must not raise."""
@@ -74,6 +78,9 @@ class Employer(Protocol):
 
     def finished(self, worker: Worker, call: Call, *, at_rest: bool) -> Call | None:
         """What it runs next; the same call: what that left has to be ended first."""
+
+    def fill_up(self) -> None:
+        """One that is not counted may have left a place to those who wait."""
 
     def forgotten(self, worker: Worker) -> Call | None:
         """The context that it was pinned to exists no more. What it runs next."""
@@ -129,6 +136,8 @@ class Worker:
         """Under the workers' lock."""
         self.retired = False
         """Whether its thread ends; also under the workers' lock."""
+        self.is_extra = False
+        """Whether it is not counted while it is pinned: written on its thread between calls."""
         self.last_home: weakref.ref[Context] | None = None
         self.call: Call | None = None
         """What it runs. Changes under :attr:`call_lock`."""
@@ -275,10 +284,15 @@ class Worker:
 
     def _finish(self, call: Call) -> Call | None:
         """Decide whose worker this is now; returns what it runs next."""
-        following = self._pool.finished(self, call, at_rest=self._at_rest())
+        at_rest = self._at_rest()
+        self.is_extra = not at_rest and not self._holds_a_place()
+        following = self._pool.finished(self, call, at_rest=at_rest)
         if following is call:  # nobody comes back for what it left
             self._leave(call.context)
+            self.is_extra = False
             following = self._pool.finished(self, call, at_rest=True)
+        if self.is_extra:
+            self._pool.fill_up()
         return following
 
     def _call_is_over(self, call: Call) -> None:
@@ -299,6 +313,12 @@ class Worker:
             return self._pool.surroundings.at_rest()
         except Exception:  # a foreign backend's: the context keeps the worker
             return False
+
+    def _holds_a_place(self) -> bool:
+        try:
+            return self._pool.surroundings.holds_a_place()
+        except Exception:
+            return True
 
     def _leave(self, context: object) -> None:
         try:

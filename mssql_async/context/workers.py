@@ -86,6 +86,9 @@ class WorkerPool:
         self._count = 0
         self._quarantined: set[Worker] = set()
         self._pinned = 0
+        self._extra: set[Worker] = set()
+        """Pinned, and not counted among those that ``max_workers`` bounds: what they hold is
+        another backend's connection, of which a context has its own for as long as it likes."""
         self._waiting: deque[Context] = deque()
 
     def __repr__(self) -> str:
@@ -159,7 +162,7 @@ class WorkerPool:
         if worker is None:
             if self._idle:
                 worker = self._idle.pop()
-            elif self._count < self.max_workers or home.beneath_a_worker:
+            elif self._has_place or home.beneath_a_worker:
                 # One beneath another worker's call is what that one waits for.
                 self._count += 1
                 worker = new = Worker(self)
@@ -169,6 +172,10 @@ class WorkerPool:
                 return None
         worker.calls.put(self._begin(context, worker))
         return new
+
+    @property
+    def _has_place(self) -> bool:
+        return self._count - len(self._extra) < self.max_workers
 
     def _begin(self, context: Context, worker: Worker | None) -> Call:
         call = context.calls.popleft()
@@ -254,7 +261,7 @@ class WorkerPool:
     def _next_for(self, worker: Worker) -> Call | None:
         """What a worker that belongs to nobody does next."""
         beneath = bool(self._waiting) and self._waiting[0].beneath_a_worker
-        if self._count > self.max_workers and not beneath:
+        if self._count - len(self._extra) > self.max_workers and not beneath:
             self._count -= 1
             worker.retired = True
             return None
@@ -274,6 +281,10 @@ class WorkerPool:
 
     def _pin(self, home: Context, worker: Worker | None) -> None:
         pinned_to = home.pinned_to
+        if worker is not None and worker.is_extra and not self.keep:
+            self._extra.add(worker)
+        elif self._extra:
+            self._extra.difference_update({worker, pinned_to})
         if pinned_to is worker:
             return
         home.pinned_to = worker
@@ -294,6 +305,7 @@ class WorkerPool:
                 return None
             worker.pinned_by = None
             self._pinned -= 1
+            self._extra.discard(worker)
             return self._next_for(worker)
 
     def expire(self, call: Call) -> None:
@@ -307,7 +319,9 @@ class WorkerPool:
     def refuse_if_only(self, waiting: set[Worker], call: Call) -> None:
         """Of all workers only those could come that wait for ``call`` themselves."""
         with self.lock:
-            others = self._count > len(waiting) or self._quarantined  # those may come back
+            counted = self._count - len(self._extra)
+            # Those in quarantine may come back.
+            others = counted > len(waiting - self._extra) or self._quarantined
             if others or not self._withdraw(call):
                 return
             error = WaitsForItself(
@@ -386,6 +400,7 @@ class WorkerPool:
             is_new = worker not in self._quarantined
             if is_new:
                 self._quarantined.add(worker)
+                self._extra.discard(worker)
                 self._count -= 1
             new = None
             is_left = running.interrupted or running.is_left
@@ -406,8 +421,16 @@ class WorkerPool:
             self.attendants.later(self.forsake_after, functools.partial(worker.forsake, running))
         return True
 
+    def fill_up(self) -> None:
+        """Let those in line have the place of a worker that is not counted."""
+        if not self._waiting:  # who comes into line afterwards sees that place
+            return
+        with self.lock:
+            new = self._replacement()
+        self._start(new)
+
     def _replacement(self) -> Worker | None:
-        if not self._waiting or self._count >= self.max_workers:
+        if not self._waiting or not self._has_place:
             return None
         self._count += 1
         worker = Worker(self)

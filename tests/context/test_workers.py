@@ -40,6 +40,9 @@ class StubSurroundings:
     def at_rest(self) -> bool:
         return getattr(self.here, "tie", None) is None
 
+    def holds_a_place(self) -> bool:
+        return True
+
     def leave(self, context: Any) -> None:
         self.left.append(context)
         self.here.tie = None
