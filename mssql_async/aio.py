@@ -32,7 +32,7 @@ from django.db import Error, InterfaceError, ProgrammingError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from .context import Context, ContextKind, ContextScope, current_context, new_context
-from .context.worker import GRACE
+from .context.worker import GRACE, Worker, current_worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,6 +139,8 @@ class AsyncCursor:
         """Django's cursor: used on the worker only."""
         self._holds = False
         """Whether there is something to read or to give back on the worker."""
+        self._worker: Worker | None = None
+        """Which one that is."""
         self._interrupted = False
         """Whether a call of it was cancelled, which may be running still."""
         self._closed = False
@@ -153,6 +155,11 @@ class AsyncCursor:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "unread" if self._holds else "holds nothing"
         return f"<AsyncCursor on {self.connection.alias!r}: {state}>"
+
+    def __del__(self) -> None:
+        # Finalizers may run anywhere: what it holds there, the worker has to see to.
+        if self._holds and self._worker is not None:
+            self._worker.look_again()
 
     # --- opening and closing -----------------------------------------------------------------
 
@@ -256,6 +263,7 @@ class AsyncCursor:
         # Other backends' cursors do not tell.
         self._holds = not getattr(inner, "is_read", False)
         if self._holds:
+            self._worker = current_worker()
             _note_reader(inner.db, self)
         else:
             _forget_reader(inner.db, self)

@@ -146,16 +146,19 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """
         source = self._connection_source(conn_params)
         proven = _proven_settings[self.alias]
+        worker = current_worker()
+        # A worker that nothing asks is to look, too: it may be pinned by just that.
+        told = {} if worker is None else {"on_orphan": worker.look_again}
         lease = LeasedConnection(
             _DjangosErrors(source),
             self._options.lease,
             acquire=False,
             may_be_shared=lambda: self.allow_thread_sharing,
             proven=proven,
+            **told,
         )
         # Django's own check goes by the thread that made the wrapper, not the one that connects.
         lease.owner = self._thread_ident
-        worker = current_worker()
         if worker is not None:
             worker.leases.add(lease)  # what a cancellation of its calls stops
         if not (proven and connection_created.has_listeners(type(self))):
@@ -338,6 +341,11 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         if self.readers is None:
             self.readers = weakref.WeakSet()
         self.readers.add(cursor)
+
+    def tidy(self) -> None:
+        """End what was given up elsewhere: cursors and iterators that nobody will read on."""
+        if self.connection is not None:
+            self.connection.tidy()
 
     def begin_context(self) -> None:
         """The calls of another context begin on this thread. Cursors that the last one kept

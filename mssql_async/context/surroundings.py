@@ -55,6 +55,12 @@ class DjangoConnections:
             return True
         return any(_holds_a_place(wrapper) for wrapper in connections.all(initialized_only=True))
 
+    def tidy(self) -> None:
+        for wrapper in connections.all(initialized_only=True):
+            tidy = getattr(wrapper, "tidy", None)
+            if tidy is not None:
+                tidy()
+
     def leave(self, context: object) -> None:
         adopted, self._here.adopted = self._here.adopted, None
         for alias in adopted or ():

@@ -4,6 +4,7 @@ when it is told to."""
 from __future__ import annotations
 
 import contextlib
+import enum
 import functools
 import itertools
 import logging
@@ -36,6 +37,16 @@ GRACE = 0.1
 _AGAIN = (0.02, 0.1, 0.5, 2.5)
 
 
+class Word(enum.Enum):
+    """What a worker is told between calls, also by finalizers: they run at any instruction, and
+    a queue may be put to even there."""
+
+    FORGOTTEN = "forgotten"
+    """The context that it is pinned to is gone."""
+    LOOK_AGAIN = "look again"
+    """Something that may have tied it to its context has been given up elsewhere."""
+
+
 class Cancellable(Protocol):
     """A lease: what of it a worker has to know. Every method may be called from any thread."""
 
@@ -65,6 +76,9 @@ class Surroundings(Protocol):
         """Of a thread that is not at rest: whether what ties it is what the number of workers
         is to bound."""
 
+    def tidy(self) -> None:
+        """End here what was given up elsewhere. It runs as a call of its context."""
+
     def leave(self, context: Any) -> None:
         """The context has ended: end what it left here, and say what should not have been
         here. Must not raise."""
@@ -84,6 +98,9 @@ class Employer(Protocol):
 
     def forgotten(self, worker: Worker) -> Call | None:
         """The context that it was pinned to exists no more. What it runs next."""
+
+    def call_for_pinned(self, worker: Worker, run: Callable[[], Any]) -> None:
+        """Have a function run for the context that it is pinned to, if it is."""
 
     def retire_if_idle(self, worker: Worker) -> bool:
         """Whether it may end."""
@@ -130,8 +147,8 @@ class Worker:
     def __init__(self, pool: Employer) -> None:
         self.number = next(_numbers)
         self._pool = pool
-        self.calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        """What to run next; ``None``: the context that it is pinned to is gone."""
+        self.calls: queue.SimpleQueue[Call | Word] = queue.SimpleQueue()
+        """What to run next."""
         self.pinned_by: weakref.ref[Context] | None = None
         """Under the workers' lock."""
         self.retired = False
@@ -223,14 +240,22 @@ class Worker:
                 if self._pool.retire_if_idle(self):
                     return
                 continue
-            following = self._forgotten() if call is None else call
+            following = self._heed(call) if isinstance(call, Word) else call
             del call
             while following is not None:
                 following = self._run(following)
 
-    def _forgotten(self) -> Call | None:
-        self._leave("A context that was never ended")
-        return self._pool.forgotten(self)
+    def look_again(self) -> None:
+        """From any thread and in finalizers: what tied it may be gone."""
+        self.calls.put(Word.LOOK_AGAIN)
+
+    def _heed(self, word: Word) -> Call | None:
+        if word is Word.FORGOTTEN:
+            self._leave("A context that was never ended")
+            return self._pool.forgotten(self)
+        # As a call, because it may have to wait for the server, as any call's statement does.
+        self._pool.call_for_pinned(self, self._pool.surroundings.tidy)
+        return None
 
     def _run(self, call: Call) -> Call | None:
         pool, context = self._pool, call.context

@@ -15,13 +15,14 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .attendants import ATTENDANTS, Attendants
 from .calls import Call, CallState
 from .errors import WaitsForItself, WorkerTimeout
-from .worker import GRACE, Surroundings, Worker, forget_worker
+from .worker import GRACE, Surroundings, Word, Worker, forget_worker
 
 if TYPE_CHECKING:
     from .context import Context
@@ -135,7 +136,7 @@ class WorkerPool:
                 self._idle.remove(worker)
                 return None, None
             call = worker.calls.get_nowait()
-            if call is None:
+            if isinstance(call, Word):
                 return None, None
             call.state = CallState.OVER
             home = call.context.home
@@ -294,9 +295,8 @@ class WorkerPool:
                 pinned_to.pinned_by = None
         else:
             self._pinned += 1
-            # Finalizers run at any instruction: this queue may be put to even there.
             calls = worker.calls
-            worker.pinned_by = weakref.ref(home, lambda _: calls.put(None))
+            worker.pinned_by = weakref.ref(home, lambda _: calls.put(Word.FORGOTTEN))
 
     def forgotten(self, worker: Worker) -> Call | None:
         """The context that a worker was pinned to exists no more. What it runs next."""
@@ -307,6 +307,17 @@ class WorkerPool:
             self._pinned -= 1
             self._extra.discard(worker)
             return self._next_for(worker)
+
+    def call_for_pinned(self, worker: Worker, run: Callable[[], Any]) -> None:
+        """Have a function run for the context that a worker is pinned to, before other calls of
+        that; if it is pinned to none, it holds nothing of anybody's."""
+        with self.lock:
+            home = None if worker.pinned_by is None else worker.pinned_by()
+            if home is None or home.ended:
+                return
+            context = home.innermost()
+            context.calls.appendleft(Call(context, run))
+            self._dispatch(context)
 
     def expire(self, call: Call) -> None:
         """Its time to wait for a worker is over."""

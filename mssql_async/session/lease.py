@@ -68,6 +68,10 @@ def _nobody_else() -> bool:
     return False
 
 
+def _tell_nobody() -> None:
+    pass
+
+
 class LeasedConnection:
     """A context's connection, in the shape of pyodbc's.
 
@@ -96,12 +100,15 @@ class LeasedConnection:
         identify: Callable[[], object] = threading.get_ident,
         may_be_shared: Callable[[], bool] = _nobody_else,
         proven: ProvenSettings | None = None,
+        on_orphan: Callable[[], None] = _tell_nobody,
     ) -> None:
         """
         :param acquire: acquire now, and raise what the source's ``acquire`` raises.
         :param identify: who asks; only the one who asks now may use it later,
         :param may_be_shared: unless this says, at that time, that others may.
         :param proven: what is remembered between contexts about their profiles.
+        :param on_orphan: called when there is something to :meth:`tidy`, by finalizers and from
+            other threads.
         """
         self._source = source
         self._scope = scope
@@ -114,6 +121,7 @@ class LeasedConnection:
         self._streams: list[Hold] = []
         """Connections that serve nothing but the unread rows of a cursor."""
         self._orphans: deque[Result] = deque()
+        self._on_orphan = on_orphan
         self._guard = Guard()
         self._ended: LeaseState | None = None
         self._autocommit = True
@@ -346,6 +354,13 @@ class LeasedConnection:
         """Nobody will read the rest of this one. Called by finalizers and from other threads,
         so it is only written down: the lease looks at its next touch."""
         self._orphans.append(result)
+        self._on_orphan()
+
+    def tidy(self) -> None:
+        """End what nobody will read the rest of, and the lease if nothing else pins it."""
+        if self._orphans:
+            self._reclaim()
+            self.release_unless_pinned()
 
     def _reclaim(self) -> None:
         while self._orphans:
