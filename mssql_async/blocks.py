@@ -147,7 +147,7 @@ class Block(Trace):
         self._routing.exit()
         info: ErrorInfo = (kind, error, traceback)
         raised: BaseException | None = None
-        is_cancelled = False
+        cancelled: asyncio.CancelledError | None = None
         if self._context.cut:
             # The block around it has ended, by another task's doing, and this one with it.
             self.outcome = Outcome.ROLLED_BACK
@@ -159,11 +159,11 @@ class Block(Trace):
                     "same task had entered inside of it. Both were rolled back."
                 )
                 info = (type(raised), raised, None)
-            self.outcome, failure, is_cancelled = await self._end(info)
+            self.outcome, failure, cancelled = await self._end(info)
             raised = failure or raised
-        is_cancelled |= await self._settle()
+        again = await self._settle()
         self._context.block = self._context.within = None  # no cycle, no chain of contexts
-        self._tell(raised, is_cancelled, is_commit=kind is None)
+        self._tell(raised, cancelled or again, is_commit=kind is None)
 
     def _holds_one_of_its_task(self) -> bool:
         inner = self._context.inner
@@ -173,28 +173,30 @@ class Block(Trace):
             inner = inner.inner
         return False
 
-    async def _end(self, info: ErrorInfo) -> tuple[Outcome, BaseException | None, bool]:
-        """Commit or roll back. Returns how it went, what is to be raised, and whether the task
-        was cancelled meanwhile."""
+    async def _end(
+        self, info: ErrorInfo
+    ) -> tuple[Outcome, BaseException | None, asyncio.CancelledError | None]:
+        """Commit or roll back. Returns how it went, what is to be raised, and the cancellation
+        of the task meanwhile."""
         is_commit = info[0] is None
         self._close(cut=not is_commit)
         ending = _run_in(self._context, self._leave, info, expires=is_commit)
         was_cancelled = info[0] is not None and issubclass(
             info[0], asyncio.CancelledError | GeneratorExit
         )
-        is_cancelled = await self._wait_for(ending, GRACE if was_cancelled else None)
+        cancelled = await self._wait_for(ending, GRACE if was_cancelled else None)
         self._is_answered = ending.done()
         if not ending.done() or ending.cancelled():
-            return self._outcome_without_answer(ending, is_commit), None, is_cancelled
+            return self._outcome_without_answer(ending, is_commit), None, cancelled
         failure = ending.exception()
         if failure is None:
             outcome, raised = ending.result()
-            return outcome, raised, is_cancelled
+            return outcome, raised, cancelled
         # It was never its turn.
         if self._context.cut or not is_commit:
-            return Outcome.ROLLED_BACK, failure if is_commit else None, is_cancelled
+            return Outcome.ROLLED_BACK, failure if is_commit else None, cancelled
         outcome, _raised, again = await self._end((type(failure), failure, failure.__traceback__))
-        return outcome, failure, is_cancelled or again
+        return outcome, failure, cancelled or again
 
     def _close(self, *, cut: bool) -> None:
         """Take no more calls. With ``cut`` also stop what runs, and drop what waits."""
@@ -211,25 +213,28 @@ class Block(Trace):
         if running.context in (context, *nested):
             running.interrupt()
 
-    async def _wait_for(self, ending: asyncio.Task[Any], limit: float | None) -> bool:
+    async def _wait_for(
+        self, ending: asyncio.Task[Any], limit: float | None
+    ) -> asyncio.CancelledError | None:
         """Wait whatever happens to this task: for ``limit`` seconds at most (``None``: as long
-        as it takes), once it is cancelled for :data:`GRACE`. Returns whether it was."""
+        as it takes), once it is cancelled for :data:`GRACE`. Returns the cancellation: whoever
+        asked for it knows it by its message (anyio's cancel scopes)."""
         loop = asyncio.get_running_loop()
         deadline = None if limit is None else loop.time() + limit
-        is_cancelled = False
+        cancelled: asyncio.CancelledError | None = None
         while not ending.done():
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:
                 break
             try:
                 await asyncio.wait([ending], timeout=left)
-            except asyncio.CancelledError:
-                is_cancelled = True
+            except asyncio.CancelledError as error:
+                cancelled = cancelled or error.with_traceback(None)
                 if deadline is None:
                     deadline = loop.time() + GRACE
                 with self._context.workers.lock:
                     self._is_withdrawn = not self._is_ending
-        return is_cancelled
+        return cancelled
 
     def _outcome_without_answer(self, ending: asyncio.Task[Any], is_commit: bool) -> Outcome:
         ending.add_done_callback(_retrieve)
@@ -290,35 +295,51 @@ class Block(Trace):
 
     # --- afterwards ------------------------------------------------------------------------
 
-    async def _settle(self) -> bool:
-        """The block is over: give back what it had of its own. Returns whether the task was
-        cancelled meanwhile."""
+    async def _settle(self) -> asyncio.CancelledError | None:
+        """The block is over: give back what it had of its own. Returns the cancellation of the
+        task meanwhile."""
         if self._around is not None:
             self._around.leave()
-            return False
+            return None
         future = self._context.end_soon()
         if future is None or not self._is_answered:
-            return False
+            return None
         return await self._wait_for(asyncio.ensure_future(_over(future)), GRACE)
 
-    def _tell(self, raised: BaseException | None, is_cancelled: bool, *, is_commit: bool) -> None:
+    def _tell(
+        self,
+        raised: BaseException | None,
+        cancelled: asyncio.CancelledError | None,
+        *,
+        is_commit: bool,
+    ) -> None:
         """Raise what the caller has to know."""
-        if is_cancelled and is_commit and not self._is_savepoint:
-            if self.outcome is Outcome.COMMITTED:
-                raise CancelledAfterCommit(
-                    f"The task was cancelled while the transaction on {self.using!r} was being "
-                    "committed. It is committed."
-                ) from raised
-            if self.outcome is Outcome.UNKNOWN:
-                raise CommitOutcomeUnknown(
-                    f"The task was cancelled while the transaction on {self.using!r} was being "
-                    f"committed, and the server did not answer within {GRACE} s: whether it is "
-                    "committed is not known here. Look for its rows before you try again."
-                ) from raised
-        if is_cancelled:
-            raise asyncio.CancelledError from raised
-        if raised is not None:
-            raise raised
+        if cancelled is None:
+            if raised is not None:
+                raise raised
+            return
+        try:
+            raise cancelled from raised
+        except asyncio.CancelledError:  # the __context__ of what is told instead
+            told = self._what_became_of_it() if is_commit and not self._is_savepoint else None
+            if told is None:
+                raise
+            raise told from raised
+
+    def _what_became_of_it(self) -> asyncio.CancelledError | None:
+        """What a task is told that was cancelled during the commit, if it is not rolled back."""
+        if self.outcome is Outcome.COMMITTED:
+            return CancelledAfterCommit(
+                f"The task was cancelled while the transaction on {self.using!r} was being "
+                "committed. It is committed."
+            )
+        if self.outcome is Outcome.UNKNOWN:
+            return CommitOutcomeUnknown(
+                f"The task was cancelled while the transaction on {self.using!r} was being "
+                f"committed, and the server did not answer within {GRACE} s: whether it is "
+                "committed is not known here. Look for its rows before you try again."
+            )
+        return None
 
 
 def _run_in(

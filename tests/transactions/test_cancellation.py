@@ -9,6 +9,7 @@ import sys
 import threading
 from typing import Any
 
+import anyio
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
@@ -124,12 +125,14 @@ async def test_a_commit_that_is_taken_for_a_rollback_would_be_noticed(
 ) -> None:
     """The control: a block that does not wait for its commit once it is cancelled."""
 
-    async def leave_it(self: Block, ending: asyncio.Task[Any], limit: float | None) -> bool:
+    async def leave_it(
+        self: Block, ending: asyncio.Task[Any], limit: float | None
+    ) -> asyncio.CancelledError | None:
         try:
             await asyncio.wait([ending])
-        except asyncio.CancelledError:
-            return True
-        return False
+        except asyncio.CancelledError as error:
+            return error
+        return None
 
     monkeypatch.setattr(Block, "_wait_for", leave_it)
     monkeypatch.setattr(Block, "_outcome_without_answer", lambda *_: Outcome.ROLLED_BACK)
@@ -303,9 +306,9 @@ async def test_a_cancelled_nested_block_says_nothing_of_a_commit(project: Projec
     raise AssertionError("The block never came to its end.")
 
 
-async def test_a_deadline_during_the_commit_tells_that_it_is_committed(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def slow_commit(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Set when a commit is about to be sent, and what it then waits for."""
     begun, go_on = threading.Event(), threading.Event()
     original = DatabaseWrapper._commit
 
@@ -316,6 +319,117 @@ async def test_a_deadline_during_the_commit_tells_that_it_is_committed(
 
     monkeypatch.setattr(DatabaseWrapper, "_commit", commit)
     monkeypatch.setattr("mssql_async.blocks.GRACE", 20)  # this server does answer
+    return begun, go_on
+
+
+class TestCancelScopes:
+    """anyio knows its own cancellations by their message: any other goes on to the caller."""
+
+    async def during_the_commit(
+        self, slow_commit: tuple[threading.Event, threading.Event], scope: anyio.CancelScope
+    ) -> Any:
+        begun, go_on = slow_commit
+        loop, block = asyncio.get_running_loop(), async_atomic()
+
+        def cancel() -> None:
+            assert begun.wait(20)
+            loop.call_soon_threadsafe(scope.cancel)
+            loop.call_soon_threadsafe(loop.call_soon, loop.call_soon, go_on.set)
+
+        async with request():
+            cancelling = loop.run_in_executor(None, cancel)
+            with scope:
+                async with block:
+                    await add("a")
+            await cancelling
+        return block
+
+    async def test_end_where_the_commit_is_completed(
+        self, project: Project, slow_commit: tuple[threading.Event, threading.Event]
+    ) -> None:
+        scope = anyio.CancelScope()
+        block = await self.during_the_commit(slow_commit, scope)
+        assert (scope.cancelled_caught, block.outcome) == (True, Outcome.COMMITTED)
+        assert rows(project) == ["a"]
+
+    async def test_would_be_left_by_an_error_that_did_not_tell_where_it_came_from(
+        self,
+        project: Project,
+        slow_commit: tuple[threading.Event, threading.Event],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The control."""
+        tell = Block._tell
+
+        def tell_of_another(self: Block, raised: Any, cancelled: Any, **how: Any) -> None:
+            tell(self, raised, cancelled and asyncio.CancelledError(), **how)
+
+        monkeypatch.setattr(Block, "_tell", tell_of_another)
+        with pytest.raises(CancelledAfterCommit):
+            await self.during_the_commit(slow_commit, anyio.CancelScope())
+
+    async def test_end_where_its_outcome_is_unknown(
+        self, project: Project, commit_begins: threading.Event
+    ) -> None:
+        block = async_atomic()
+        async with request():
+            loop = asyncio.get_running_loop()
+            scope = anyio.CancelScope()
+
+            def cancel() -> None:
+                assert commit_begins.wait(20)
+                loop.call_soon_threadsafe(scope.cancel)
+
+            cancelling = loop.run_in_executor(None, cancel)
+            with scope:
+                async with block:
+                    await add("a")
+                    project.server.faults.freeze()
+            await cancelling
+            project.server.faults.thaw()
+        assert (scope.cancelled_caught, block.outcome) == (True, Outcome.UNKNOWN)
+
+    async def test_end_where_it_is_withdrawn(self, project: Project) -> None:
+        async with request():
+            block, go_on = async_atomic(), threading.Event()
+            with anyio.CancelScope() as scope:
+                async with block:
+                    await add("a")
+                    busy = asyncio.create_task(sync_to_async(go_on.wait)(20))
+                    await asyncio.sleep(0)
+                    asyncio.get_running_loop().call_soon(scope.cancel)
+            assert (scope.cancelled_caught, block.outcome) == (True, Outcome.ROLLED_BACK)
+            go_on.set()
+            await asyncio.wait([busy])
+        assert await asyncio.to_thread(until, project.is_quiet)
+        assert rows(project) == []
+
+    async def test_that_fail_give_their_own_error(
+        self, project: Project, slow_commit: tuple[threading.Event, threading.Event]
+    ) -> None:
+        """As :func:`anyio.fail_after` does."""
+        with pytest.raises(TimeoutError):
+            with anyio.fail_after(None) as scope:
+                scope_of_deadline = scope
+                begun, go_on = slow_commit
+                loop = asyncio.get_running_loop()
+
+                def expire() -> None:
+                    assert begun.wait(20)
+                    loop.call_soon_threadsafe(setattr, scope_of_deadline, "deadline", loop.time())
+                    loop.call_soon_threadsafe(loop.call_soon, loop.call_soon, go_on.set)
+
+                expiring = loop.run_in_executor(None, expire)
+                async with request(), async_atomic():
+                    await add("a")
+        await expiring
+        assert rows(project) == ["a"]
+
+
+async def test_a_deadline_during_the_commit_tells_that_it_is_committed(
+    project: Project, slow_commit: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = slow_commit
     # From Python 3.13 on the deadline's own error; before, it lets classes of its own pass.
     told = TimeoutError if sys.version_info >= (3, 13) else CancelledAfterCommit
     async with request():
