@@ -15,7 +15,7 @@ from django.db import connections
 
 from .context import Context, ContextKind, current_context
 from .context.nested import waiting_executor
-from .context.routing import ContextExecutor
+from .context.routing import ContextExecutor, outside_of_the_end
 
 logger = logging.getLogger("mssql_async.context")
 
@@ -57,7 +57,8 @@ def _see_through(awaitable: Awaitable[Any]) -> None:
         await awaitable
 
     try:
-        async_to_sync(wait)()
+        with outside_of_the_end():
+            async_to_sync(wait)()
     except BaseException:
         if inspect.iscoroutine(awaitable):
             awaitable.close()  # where it could not even be begun: Python need not complain

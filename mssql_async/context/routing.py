@@ -72,8 +72,37 @@ class EndExecutor(ContextExecutor):
         self._expires = expires
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        run = functools.partial(fn, *args, **kwargs)
+        # Functions of on_commit run here, and what they have started may go on when they are over.
+        run = functools.partial(heeding_nested(fn, _executor_around()), *args, **kwargs)
         return self._submit(self._context, run, expires=self._expires)
+
+
+def _executor_around() -> Executor:
+    """Where calls run of what is around the block whose end is being submitted."""
+    executor: Executor | None = None
+    scope = _scope_around(SyncToAsync.thread_sensitive_context.get(None))
+    if scope is not None:
+        executor = SyncToAsync.context_to_thread_executor.get(scope)
+    return SyncToAsync.single_thread_executor if executor is None else executor
+
+
+def _scope_around(scope: Any) -> Any:
+    """Of the end of a block: what is around that; any other is itself."""
+    while isinstance(scope, ContextScope) and scope.is_of_an_end:
+        scope = scope.outer
+    return scope
+
+
+@contextlib.contextmanager
+def outside_of_the_end() -> Iterator[None]:
+    """For functions of on_commit, which run at the end of a block: what is made here is a part
+    of what is around that, also what goes on afterwards."""
+    inner = SyncToAsync.thread_sensitive_context.get(None)
+    token = SyncToAsync.thread_sensitive_context.set(_scope_around(inner))
+    try:
+        yield
+    finally:
+        SyncToAsync.thread_sensitive_context.reset(token)
 
 
 def _run_in_the_loop(run: Callable[[], Any]) -> Future[Any]:
@@ -141,6 +170,7 @@ class ContextScope(ThreadSensitiveContext):
         self._context_executor = executor or ContextExecutor(context)
         super().__init__(executor=self._context_executor)
         self.context = context
+        self.is_of_an_end = isinstance(executor, EndExecutor)
         self.is_left = False
 
     def enter(self) -> None:
@@ -154,6 +184,11 @@ class ContextScope(ThreadSensitiveContext):
         if self._old_executor is not None or current_worker() is not None:
             self.context.home.beneath_a_worker = _waits_on_a_worker(self._old_executor)
             self.context.thread_above = getattr(self._old_executor, "_work_thread", None)
+
+    @property
+    def outer(self) -> Any:
+        """What routed calls when it was entered."""
+        return self._outer
 
     def exit(self) -> None:
         """Give back what routed calls before. An asynchronous generator may do that in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import threading
@@ -16,7 +17,7 @@ from django.db import connection, transaction
 from mssql_async.commithooks import CommitHook
 from mssql_async.context import TransactionBlockEnded
 from mssql_async.transaction import Outcome, async_atomic
-from tests.context.project import Project
+from tests.context.project import Project, ask
 from tests.shop.models import Tag
 
 from .support import add, request, rows
@@ -286,3 +287,74 @@ async def test_synchronous_ones_run_on_the_worker_of_the_block(project: Project)
         transaction.on_commit(lambda: threads.append(threading.get_ident()))
         await add("a")
     assert threads[0] == threads[1]
+
+
+class TestATaskThatOneHasStarted:
+    """It belongs to what is around the block, like the function itself."""
+
+    @pytest.fixture(params=["count", "write in a block", "register another"])
+    def work(self, request: pytest.FixtureRequest) -> Callable[[], Awaitable[int]]:
+        async def count() -> int:
+            return await Tag.objects.acount()
+
+        async def write_in_a_block() -> int:
+            async with async_atomic():
+                await add("b")
+            return await Tag.objects.acount() - 1
+
+        async def register_another() -> int:
+            called: list[int] = []
+            async with async_atomic():
+                transaction.on_commit(lambda: called.append(Tag.objects.count()))
+            return called[0]
+
+        ways = {
+            "count": count,
+            "write in a block": write_in_a_block,
+            "register another": register_another,
+        }
+        return ways[request.param]
+
+    @pytest.mark.parametrize("surroundings", [request, contextlib.nullcontext])
+    @pytest.mark.parametrize("when", ["before the end of the request", "after it"])
+    async def test_goes_on_after_it(
+        self,
+        project: Project,
+        work: Callable[[], Awaitable[int]],
+        surroundings: Any,
+        when: str,
+    ) -> None:
+        tasks: list[asyncio.Task[int]] = []
+        go_on = asyncio.Event()
+
+        async def later() -> int:
+            await go_on.wait()
+            return await work()
+
+        async def start() -> None:
+            tasks.append(asyncio.create_task(later()))
+
+        async with surroundings():
+            async with async_atomic():
+                await add("a")
+                transaction.on_commit(start)
+            if when == "before the end of the request":
+                go_on.set()
+                assert await tasks[0] == 1
+        go_on.set()
+        assert await tasks[0] == 1
+
+    async def test_is_in_no_transaction(self, project: Project) -> None:
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def start() -> None:
+            tasks.append(asyncio.create_task(sync_to_async(ask)("SELECT @@TRANCOUNT")))
+            await asyncio.sleep(0)
+
+        async with request():
+            async with async_atomic():
+                transaction.on_commit(start)
+                await add("a")
+            async with async_atomic():
+                await add("b")
+                assert await tasks[0] == 0
