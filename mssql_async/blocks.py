@@ -208,7 +208,7 @@ class Block(Trace):
         for call in dropped:
             _refuse(call)
         running = context.home.running
-        if running is None or running.interrupted:
+        if running is None or running.interrupted or running.sends_nothing:
             return
         if running.context in (context, *nested):
             running.interrupt()

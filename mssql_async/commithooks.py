@@ -13,7 +13,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.db import connections
 
-from .context import Context, ContextKind, current_context
+from .context import Context, ContextKind, TransactionBlockEnded, current_context
 from .context.nested import waiting_executor
 from .context.routing import ContextExecutor, outside_of_the_end
 
@@ -89,10 +89,12 @@ def register_in(block: Context, alias: str, hook: CommitHook, robust: bool) -> N
     def register() -> None:
         connections[alias].on_commit(hook, robust)
 
-    ContextExecutor(block).submit(register).add_done_callback(functools.partial(_report, hook))
+    registered = ContextExecutor(block, sends_nothing=True).submit(register)
+    registered.add_done_callback(functools.partial(_report, block, hook))
 
 
-def _report(hook: CommitHook, registered: Future[None]) -> None:
+def _report(block: Context, hook: CommitHook, registered: Future[None]) -> None:
     error = None if registered.cancelled() else registered.exception()
-    if error is not None:
+    # In a block that is being rolled back it waits for nothing any more.
+    if error is not None and not (block.cut and isinstance(error, TransactionBlockEnded)):
         logger.error("%r could not be registered, or failed.", hook, exc_info=error)

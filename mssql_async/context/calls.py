@@ -58,6 +58,7 @@ class Call:
         "is_left",
         "queued_at",
         "run",
+        "sends_nothing",
         "state",
         "task",
         "worker",
@@ -70,11 +71,14 @@ class Call:
         task: asyncio.Task[Any] | None = None,
         *,
         above: Call | None = None,
+        sends_nothing: bool = False,
     ) -> None:
         self.context = context
         self.above = above
         """The call whose thread waits for asynchronous code that makes this one."""
         self.run = run
+        self.sends_nothing = sends_nothing
+        """Whether there is no statement to stop: it comes to its end by itself."""
         self.task = task
         """Who awaits it, where that is known."""
         self.queued_at = time.monotonic()

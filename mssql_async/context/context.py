@@ -132,12 +132,15 @@ class Context:
 
     # --- calls -----------------------------------------------------------------------------
 
-    def call(self, run: Callable[[], Any], *, expires: bool = True) -> Future[Any]:
+    def call(
+        self, run: Callable[[], Any], *, expires: bool = True, sends_nothing: bool = False
+    ) -> Future[Any]:
         """Run a function on a worker of this context, after the calls before it.
 
         :param expires: whether it fails when it has waited for ``acquire_timeout``.
+        :param sends_nothing: whether there will be no statement to stop.
         """
-        call = Call(self, run, running_task())
+        call = Call(self, run, running_task(), sends_nothing=sends_nothing)
         if self.workers.submit(call):
             return call.future
         if self.home.in_line:

@@ -24,8 +24,9 @@ from .worker import Worker, current_worker
 class ContextExecutor(Executor):
     """What asgiref submits the thread-sensitive calls of a context to."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, sends_nothing: bool = False) -> None:
         self._context = context
+        self._sends_nothing = sends_nothing
 
     def __repr__(self) -> str:
         return f"<ContextExecutor of {self._context!r}>"
@@ -51,7 +52,7 @@ class ContextExecutor(Executor):
             # A loop of its own (asyncio.run) in synchronous code: its worker is this thread,
             # which would wait for itself.
             return _run_beside_the_loop(run)
-        return context.call(run, expires=expires)
+        return context.call(run, expires=expires, sends_nothing=self._sends_nothing)
 
     def _after_the_end(self) -> Context:
         context = self._context

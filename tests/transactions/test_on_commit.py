@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mssql_async.commithooks import CommitHook
-from mssql_async.context import TransactionBlockEnded
+from mssql_async.context import TransactionBlockEnded, Worker
 from mssql_async.transaction import Outcome, async_atomic
 from tests.context.project import Project, ask
 from tests.shop.models import Tag
@@ -358,3 +359,43 @@ class TestATaskThatOneHasStarted:
             async with async_atomic():
                 await add("b")
                 assert await tasks[0] == 0
+
+
+class TestARegistrationInABlockThatIsRolledBack:
+    async def roll_back(self, times: int) -> None:
+        for _ in range(times):
+            async with request():
+                with pytest.raises(Broken):
+                    async with async_atomic():
+                        transaction.on_commit(print)
+                        transaction.on_commit(print)
+                        raise Broken
+
+    async def test_is_no_error(self, project: Project, caplog: pytest.LogCaptureFixture) -> None:
+        await self.roll_back(20)
+        assert [record.getMessage() for record in caplog.records] == []
+
+    async def test_is_not_stopped_like_a_statement(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """There is none to be stopped, and to tell somebody costs a thread."""
+        stopped: list[Any] = []
+        monkeypatch.setattr(Worker, "interrupt", lambda _, call: stopped.append(call))
+        await self.roll_back(20)
+        assert stopped == []
+
+    async def test_that_fails_for_a_reason_of_its_own_is_reported(
+        self, project: Project, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The control."""
+
+        def fail(*_: Any) -> None:
+            raise Broken
+
+        async with request(), async_atomic():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(BaseDatabaseWrapper, "on_commit", fail)
+                transaction.on_commit(print)
+                await add("a")
+        (record,) = caplog.records
+        assert "could not be registered" in record.getMessage()
