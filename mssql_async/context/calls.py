@@ -56,11 +56,13 @@ class Call:
         "given_up",
         "interrupted",
         "is_left",
+        "nested",
         "queued_at",
         "run",
         "sends_nothing",
         "state",
         "task",
+        "waited",
         "worker",
     )
 
@@ -82,6 +84,8 @@ class Call:
         self.task = task
         """Who awaits it, where that is known."""
         self.queued_at = time.monotonic()
+        self.waited = 0.0
+        """Seconds that it has waited for a worker, calls of its own context apart."""
         self.state = CallState.QUEUED
         self.worker: Worker | None = None
         self.interrupted = False
@@ -90,6 +94,8 @@ class Call:
         """Whether its context went on without it. Under the workers' lock."""
         self.is_left = False
         """Whether whoever awaits it was cancelled, and waits only for it to come to its end."""
+        self.nested = 0
+        """Tasks that its thread waits for at the moment (``async_to_sync``)."""
         self.future = CallFuture(self)
 
     def __repr__(self) -> str:

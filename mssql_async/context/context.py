@@ -71,7 +71,8 @@ class Context:
         # Those of the home only:
         self.running: Call | None = None
         self.pinned_to: Worker | None = None
-        self.in_line = False
+        self.in_line_since: float | None = None
+        """When it came into the line of those that have a call to run and no worker."""
         self.beneath_a_worker = False
         """Whether a call on a worker waits for it (``async_to_sync`` in synchronous code)."""
         self._epoch = workers.epoch
@@ -107,6 +108,10 @@ class Context:
         return self if self._home is None else self._home
 
     @property
+    def in_line(self) -> bool:
+        return self.in_line_since is not None
+
+    @property
     def may_go_on(self) -> bool:
         """Whether its calls need nothing of each other, so that it can do without one."""
         return self.kind not in _TIED and self.inner is None
@@ -137,7 +142,7 @@ class Context:
     ) -> Future[Any]:
         """Run a function on a worker of this context, after the calls before it.
 
-        :param expires: whether it fails when it has waited for ``acquire_timeout``.
+        :param expires: whether it fails when it has waited for a worker for ``acquire_timeout``.
         :param sends_nothing: whether there will be no statement to stop.
         """
         call = Call(self, run, running_task(), sends_nothing=sends_nothing)
@@ -147,14 +152,17 @@ class Context:
             self._refuse_if_it_waits_for_itself(call)
         if expires:
             # Weakly: most calls are over long before.
-            expire = functools.partial(_expire, weakref.ref(call))
-            try:
-                loop = asyncio.get_running_loop()
-            except RuntimeError:  # somebody uses the executor from a thread without one
-                self.workers.attendants.later(self.acquire_timeout, expire)
-            else:
-                loop.call_later(self.acquire_timeout, expire)
+            self.expire_later(weakref.ref(call), self.acquire_timeout)
         return call.future
+
+    def expire_later(self, call: weakref.ref[Call], seconds: float) -> None:
+        expire = functools.partial(_expire, call)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # somebody uses the executor from a thread without one
+            self.workers.attendants.later(seconds, expire)
+        else:
+            loop.call_later(seconds, expire)
 
     def _refuse_if_it_waits_for_itself(self, call: Call) -> None:
         """Where all workers belong to contexts that wait for this call, none comes."""
@@ -237,4 +245,6 @@ def current_context() -> Context | None:
 def _expire(call_ref: weakref.ref[Call]) -> None:
     call = call_ref()
     if call is not None:
-        call.context.workers.expire(call)
+        left = call.context.workers.expire(call)
+        if left is not None:
+            call.context.expire_later(call_ref, left)

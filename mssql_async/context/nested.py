@@ -59,6 +59,9 @@ class _NestedTasks(list[Any]):
 
     def remove(self, task: asyncio.Task[Any]) -> None:
         place = self.index(task)
+        nested = self._asgirefs[place]
+        if isinstance(nested, _NestedTask):
+            nested.is_over()
         del self[place], self._asgirefs[place]
 
     def _divert(self) -> Call | None:
@@ -80,6 +83,10 @@ class _NestedTask:
     def __init__(self, task: asyncio.Task[Any], call: Call) -> None:
         self._task = task
         self._call = call
+        self._call.outermost().nested += 1
+
+    def is_over(self) -> None:
+        self._call.outermost().nested -= 1
 
     def cancel(self) -> bool:
         self._call.is_left = True

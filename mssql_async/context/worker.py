@@ -10,7 +10,6 @@ import itertools
 import logging
 import queue
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -267,7 +266,7 @@ class Worker:
         last = None if self.last_home is None else self.last_home()
         if last is not home:
             self.last_home = weakref.ref(home)
-        self.waited = max(time.monotonic() - call.queued_at, 0.0)
+        self.waited = call.waited
         result: Any = None
         error: BaseException | None = None
         with self.call_lock:

@@ -168,7 +168,7 @@ class WorkerPool:
                 self._count += 1
                 worker = new = Worker(self)
             else:
-                home.in_line = True
+                home.in_line_since = time.monotonic()
                 self._waiting.append(home)
                 return None
         worker.calls.put(self._begin(context, worker))
@@ -218,7 +218,7 @@ class WorkerPool:
                 return self._begin(context, worker) if context.has_turn else None
             if context.has_turn:
                 # Behind those who wait already: nobody is starved by a busy context.
-                home.in_line = True
+                home.in_line_since = time.monotonic()
                 if home.beneath_a_worker:
                     self._waiting.appendleft(home)
                 else:
@@ -274,10 +274,12 @@ class WorkerPool:
     def _next_in_line(self, worker: Worker) -> Call | None:
         while self._waiting:
             home = self._waiting.popleft()
-            home.in_line = False
+            since, home.in_line_since = home.in_line_since or 0.0, None
             context = home.innermost()
             if context.has_turn and home.running is None:
-                return self._begin(context, worker)
+                call = self._begin(context, worker)
+                call.waited = time.monotonic() - max(since, call.queued_at)
+                return call
         return None
 
     def _pin(self, home: Context, worker: Worker | None) -> None:
@@ -319,13 +321,35 @@ class WorkerPool:
             context.calls.appendleft(Call(context, run))
             self._dispatch(context)
 
-    def expire(self, call: Call) -> None:
-        """Its time to wait for a worker is over."""
+    def expire(self, call: Call) -> float | None:
+        """Fail a call whose time to wait for a worker is over. Returns in how many seconds that
+        may be; ``None``: never."""
         with self.lock:
+            if call.state is not CallState.QUEUED:
+                return None
+            since = self._waits_since(call)
+            now = time.monotonic()
+            left = self.acquire_timeout - (0.0 if since is None else now - since)
+            if left > 0:
+                return left
             if not self._withdraw(call):
-                return
-            error = WorkerTimeout(self._timeout_message(call))
+                return None
+            error = WorkerTimeout(self._timeout_message(call, left))
         _fail(call, error)
+        return None
+
+    def _waits_since(self, call: Call) -> float | None:
+        """Since when a call waits for what may never come; ``None``: it waits only for an
+        earlier one of its context to be done, as long as that takes."""
+        home = call.context.home
+        if home.in_line_since is not None:
+            return max(home.in_line_since, call.queued_at)
+        running = home.running
+        if running is not None and not running.nested and call.context.inner is None:
+            return None
+        # Another task has to end its block first, or a thread waits for one: perhaps for the
+        # one that makes this call.
+        return call.queued_at
 
     def refuse_if_only(self, waiting: set[Worker], call: Call) -> None:
         """Of all workers only those could come that wait for ``call`` themselves."""
@@ -354,11 +378,14 @@ class WorkerPool:
         call.state = CallState.OVER
         return True
 
-    def _timeout_message(self, call: Call) -> str:
-        waited = time.monotonic() - call.queued_at
+    def _timeout_message(self, call: Call, left: float) -> str:
+        waited = self.acquire_timeout - left
         context = call.context
-        if context.home.running is not None:
-            why = "an earlier call of the same context is still running"
+        if context.home.running is not None and context.inner is None:
+            why = (
+                "an earlier call of the same context is still running, and waits for "
+                "asynchronous code"
+            )
         elif context.inner is not None:
             why = "a nested transaction block of the same context is still open"
         else:

@@ -236,10 +236,71 @@ class TestManyContexts:
         running = holder.call(lambda: go_on.wait(20))
         with pytest.raises(WorkerTimeout, match=r"all 1 workers are busy \(max_workers 1, 0 pin"):
             await asyncio.wrap_future(context_in(pool).call(lambda: None))
-        with pytest.raises(WorkerTimeout, match="an earlier call of the same context"):
-            await asyncio.wrap_future(holder.call(lambda: None))
         go_on.set()
         assert await asyncio.wrap_future(running)
+
+    async def test_wait_for_calls_of_their_own_as_long_as_these_take(
+        self, surroundings: StubSurroundings
+    ) -> None:
+        pool = make_pool(surroundings, max_workers=1, acquire_timeout=0.05)
+        holder, go_on = context_in(pool), threading.Event()
+        running = holder.call(lambda: go_on.wait(20))
+        queued = [asyncio.wrap_future(holder.call(lambda n=n: n)) for n in range(3)]
+        # Its time comes later than theirs would, and as often.
+        for _ in range(3):
+            with pytest.raises(WorkerTimeout):
+                await asyncio.wrap_future(context_in(pool).call(lambda: None))
+        go_on.set()
+        assert await asyncio.gather(*queued) == [0, 1, 2]
+        assert await asyncio.wrap_future(running)
+
+    async def test_are_told_where_a_thread_waits_for_what_they_would_do(
+        self, surroundings: StubSurroundings
+    ) -> None:
+        """One of a context's calls waits for a task whose own call is behind it."""
+        pool = make_pool(surroundings, max_workers=1, acquire_timeout=0.05)
+
+        async def ask() -> None:
+            await waits.wait()
+            await sync_to_async(int)()
+
+        async def wait_for(task: asyncio.Task[None]) -> None:
+            waits.set()
+            await task
+
+        waits = asyncio.Event()
+        async with ContextScope(context_in(pool)):
+            asking = asyncio.create_task(ask())
+            with pytest.raises(WorkerTimeout, match=r"an earlier call .* waits for asynchronous"):
+                await sync_to_async(async_to_sync(wait_for))(asking)
+
+    async def test_count_their_time_from_when_they_stand_in_line(
+        self, surroundings: StubSurroundings
+    ) -> None:
+        """Not from when an earlier call of their own context kept them from that."""
+        clock = FakeClock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mssql_async.context.workers.time", clock)
+            patch.setattr("mssql_async.context.calls.time", clock)
+            pool = make_pool(surroundings, max_workers=1, acquire_timeout=10.0)
+            first_goes_on, other_goes_on = threading.Event(), threading.Event()
+            context = context_in(pool)
+            first = context.call(lambda: first_goes_on.wait(20))
+            waited: list[float] = []
+            second = context.call(lambda: waited.append(current_worker().take_waited()))  # type: ignore[union-attr]
+            other = context_in(pool).call(lambda: other_goes_on.wait(20))
+            call = context.calls[0]
+            clock.now = 9.0
+            assert pool.expire(call) == 10.0
+            first_goes_on.set()
+            assert first.result(20)
+            assert until(lambda: context.in_line)
+            clock.now = 12.0
+            assert pool.expire(call) == 7.0
+            other_goes_on.set()
+            second.result(20)
+            assert waited == [3.0]
+            assert other.result(20)
 
     def test_are_told_without_an_event_loop_too(self, surroundings: StubSurroundings) -> None:
         pool = make_pool(surroundings, max_workers=1, acquire_timeout=0.05)
@@ -266,6 +327,15 @@ class TestManyContexts:
                 future.result(20)
         assert pool.statistics().workers == 0
         assert context.call(lambda: 2).result(20) == 2
+
+
+class FakeClock:
+    """The time module, as far as calls ask it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class FakeLease:
