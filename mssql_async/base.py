@@ -336,6 +336,20 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             and (lease is None or self.autocommit == self.settings_dict["AUTOCOMMIT"])
         )
 
+    def rest(self) -> bool:
+        """A call is over: whether nothing here belongs to its context. A connection that was
+        only asked for (``ensure_connection``) does not."""
+        lease = self.connection
+        if lease is not None and lease.state is LeaseState.HELD and not self.in_atomic_block:
+            lease.release_unless_pinned()
+        return self.at_rest and not self.is_recorded
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the context of a worker records its queries (``CaptureQueriesContext``), or has:
+        without ``DEBUG`` nothing else writes the log."""
+        return bool(self.force_debug_cursor or (self.queries_log and not settings.DEBUG))
+
     def note_reader(self, cursor: object) -> None:
         """An asynchronous cursor has rows left to read here."""
         if self.readers is None:
@@ -353,6 +367,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         self.queries_log.clear()
         if self.in_atomic_block:
             return
+        self.force_debug_cursor = False
         if self.connection is not None:
             self.close()
         if self.execute_wrappers:
@@ -364,6 +379,8 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         lease = self.connection
         left = None if lease is None else self._left(lease)
         self.readers = None
+        self.force_debug_cursor = False
+        self.queries_log.clear()
         if lease is not None:
             lease.close()
         if self.in_atomic_block or self.execute_wrappers or not self.autocommit:

@@ -90,9 +90,9 @@ class DjangoConnections:
 
 
 def _is_at_rest(wrapper: BaseDatabaseWrapper) -> bool:
-    at_rest: bool | None = getattr(wrapper, "at_rest", None)
-    if at_rest is not None:
-        return at_rest
+    rest = getattr(wrapper, "rest", None)
+    if rest is not None:
+        return bool(rest())
     # Another backend's: its connection and what is open on it belong to this thread.
     return wrapper.connection is None
 
