@@ -31,7 +31,14 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import Error, InterfaceError, ProgrammingError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
-from .context import Context, ContextKind, ContextScope, current_context, new_context
+from .context import (
+    Context,
+    ContextKind,
+    ContextScope,
+    TransactionBlockEnded,
+    current_context,
+    new_context,
+)
 from .context.worker import GRACE, Worker, current_worker
 
 P = ParamSpec("P")
@@ -205,7 +212,13 @@ class AsyncCursor:
         # In the context of its rows, though not from within: what is around an open block waits
         # for the end of that.
         where = None if self._home is _home() else self._where
-        return asyncio.get_running_loop().create_task(_on_worker(self._close_here), context=where)
+        return asyncio.get_running_loop().create_task(self._close_there(), context=where)
+
+    async def _close_there(self) -> None:
+        try:
+            await _on_worker(self._close_here)
+        except TransactionBlockEnded:  # and the rows with it
+            self._inner, self._holds = None, False
 
     def _close_here(self) -> None:
         inner, self._inner = self._inner, None

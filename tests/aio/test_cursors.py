@@ -412,6 +412,19 @@ class TestRefusals:
         await one.close()
         assert project.holds_nothing()
 
+    async def test_one_is_closed_after_the_block_that_its_rows_have_ended_with(
+        self, project: Project
+    ) -> None:
+        async with request():
+            async with async_atomic():
+                one = await cursor()
+                await one.execute(NUMBERS)
+            await one.close()
+            with pytest.raises(InterfaceError, match="closed"):
+                await one.fetchone()
+            await one.close()
+            assert project.holds_nothing()
+
     async def test_one_is_closed_from_within_another_context(self, project: Project) -> None:
         async with request():
             one = await cursor()
