@@ -23,7 +23,7 @@ from asgiref.sync import SyncToAsync
 
 from .calls import Call, running_task
 from .threads import WaitingThread
-from .worker import GRACE, Worker
+from .worker import GRACE, LEAVE_TIME, Worker
 from .workers import WorkerPool
 
 logger = logging.getLogger("mssql_async.context")
@@ -114,7 +114,13 @@ class Context:
     @property
     def may_go_on(self) -> bool:
         """Whether its calls need nothing of each other, so that it can do without one."""
-        return self.kind not in _TIED and self.inner is None
+        return not self.is_tied and self.inner is None
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is made for a transaction or a connection: all that is done in it is
+        meant to be done there."""
+        return self.kind in _TIED
 
     @property
     def is_over(self) -> bool:
@@ -220,15 +226,25 @@ class Context:
         self.workers.surroundings.leave(self)
 
     async def end(self) -> None:
-        """End it, and wait for that, but no longer than :data:`GRACE`: a worker that is held
-        up by a server that does not answer is put in quarantine, and ends it when it comes
-        back."""
+        """End it, and wait for that, but no longer than :data:`GRACE`. A worker that is held up,
+        or whose server does not answer for :data:`LEAVE_TIME`, is put in quarantine, and ends it
+        when it comes back."""
         future = self.end_soon()
         if future is None:
             return
         wrapped = asyncio.wrap_future(future)
         await asyncio.wait([wrapped], timeout=GRACE)
-        if not wrapped.done():
+        if wrapped.done():
+            return
+        if future.running():
+            self.workers.attendants.later(
+                LEAVE_TIME - GRACE, functools.partial(self._quarantine_unless, future)
+            )
+        else:
+            self.quarantine()
+
+    def _quarantine_unless(self, over: Future[Any]) -> None:
+        if not over.done():
             self.quarantine()
 
     def quarantine(self) -> None:

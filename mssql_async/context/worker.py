@@ -32,6 +32,10 @@ IDLE_TIME = 60.0
 #: is waited for no longer. Also for how long the end of a context may be waited for.
 GRACE = 0.1
 
+#: Seconds that giving back what a context has left may take. On a long way to the server the
+#: reset of its session takes more than :data:`GRACE`, and says nothing of the server.
+LEAVE_TIME = 3.0
+
 #: Seconds until a call is told again: the driver may have been about to begin its statement.
 _AGAIN = (0.02, 0.1, 0.5, 2.5)
 
