@@ -32,6 +32,16 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KINDS = {"http": ContextKind.REQUEST, "websocket": ContextKind.WEBSOCKET}
 
+#: In a scope: somebody around has made a context for it.
+_MARK = "mssql_async.has_a_context"
+
+
+def _has_a_context(scope: Scope) -> bool:
+    """Whether this is a part of a request, such as Django mounted in Starlette, or is done in a
+    transaction block or on a connection of its own, such as that of a middleware."""
+    context = current_context()
+    return context is not None and not context.is_over and (_MARK in scope or context.is_tied)
+
 
 class ConnectionLifecycle:
     """ASGI middleware: the connections of every ``http`` and ``websocket`` scope end with it.
@@ -39,7 +49,8 @@ class ConnectionLifecycle:
     Goes around Django's application, Channels, Starlette with Django mounted, or any other. At
     the start of the server (``lifespan``) pools open their ``min_size``, at its end all are
     closed; where the application knows nothing of ``lifespan``, that is answered here. Called in
-    a test that is a transaction (``TestCase``), it takes part in that.
+    a test that is a transaction (``TestCase``), or in a block of :func:`async_atomic`, it takes
+    part in that; within another of its kind it leaves the request to that one.
     """
 
     def __init__(self, app: Application) -> None:
@@ -56,6 +67,11 @@ class ConnectionLifecycle:
             else:
                 await self.app(scope, receive, send)
             return
+        if _has_a_context(scope):
+            await self.app(scope, receive, send)
+            return
+        # In place: whoever is around may look for what routers note in the same scope.
+        scope[_MARK] = True
         around = await around_a_request()
         if around is not None:
             async with ContextScope(around.context):
@@ -80,6 +96,7 @@ class ConnectionLifecycle:
             await self.app(scope, lifespan.receive, lifespan.send)
         except Exception:
             if lifespan.answered:
+                await lifespan.break_off()
                 raise
             # Django's handler refuses everything but HTTP. The server may not care, but pools
             # that are to be warm should be.
@@ -114,6 +131,13 @@ class _Lifespan:
             # Closing a connection says goodbye to the server: not in the loop's thread.
             await asyncio.to_thread(close_pools)
         await self._send(message)
+
+    async def break_off(self) -> None:
+        """The application has failed. If that was in its own end, ours comes all the same;
+        before, the server may go on with requests."""
+        if not self._over and "lifespan.shutdown" in self._asked:
+            self._over = True
+            await asyncio.to_thread(close_pools)
 
     async def finish(self) -> None:
         """Answer in the place of an application that does not."""

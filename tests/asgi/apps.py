@@ -62,6 +62,14 @@ async def leave_state(request: HttpRequest) -> HttpResponse:
     return HttpResponse("pinned")
 
 
+async def depth(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(await sync_to_async(ask)("SELECT @@TRANCOUNT")))
+
+
+async def language(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(await sync_to_async(ask)("SELECT @@LANGUAGE"))
+
+
 async def fail(request: HttpRequest) -> HttpResponse:
     await sync_to_async(ask)("SELECT 1")
     raise ValueError("the view's own")
@@ -90,6 +98,8 @@ urlpatterns = [
     path("long/stream", long_stream),
     path("open", leave_transaction_open),
     path("state", leave_state),
+    path("depth", depth),
+    path("language", language),
     path("fail", fail),
     path("task", leave_task),
 ]

@@ -19,8 +19,10 @@ from django.test import override_settings
 from mssql_async.asgi import ConnectionLifecycle, get_asgi_application
 from mssql_async.context import trivial
 from mssql_async.context.routing import ContextExecutor
+from mssql_async.context.worker import GRACE
 from mssql_async.pool.registry import pool_statistics
-from tests.context.project import Project, ask, until
+from mssql_async.transaction import async_atomic
+from tests.context.project import Project, ask, do, until
 
 from .apps import Client, Request, background, consumer, mounted, plain
 
@@ -148,6 +150,74 @@ class TestWhatARequestLeaves:
             await client.get("one")
         assert await quiet(project)
         assert [r for r in caplog.records if r.name == "mssql_async.context"] == []
+
+
+def in_a_transaction(app: Any) -> Any:
+    """ASGI middleware of another framework, around Django mounted there."""
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        async with async_atomic():
+            await app(scope, receive, send)
+
+    return middleware
+
+
+def in_french(app: Any) -> Any:
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await sync_to_async(do)("SET LANGUAGE French")
+        await app(scope, receive, send)
+
+    return middleware
+
+
+class TestMounted:
+    """Django with an entry point of its own, in an application that may have one, too."""
+
+    @pytest.mark.parametrize("around", [ConnectionLifecycle, lambda app: app])
+    async def test_it_is_in_the_transaction_of_the_middleware_around(
+        self, project: Project, around: Any
+    ) -> None:
+        client = Client(around(in_a_transaction(mounted(get_asgi_application(), ""))))
+        assert await asyncio.gather(*[client.get("depth") for _ in range(5)]) == [(200, b"1")] * 5
+        assert await quiet(project)
+
+    async def test_it_is_in_none_without(self, project: Project) -> None:
+        """The control."""
+        client = Client(ConnectionLifecycle(mounted(get_asgi_application(), "")))
+        assert await client.get("depth") == (200, b"0")
+
+    async def test_a_request_is_one_context(self, project: Project) -> None:
+        client = Client(ConnectionLifecycle(in_french(mounted(get_asgi_application(), ""))))
+        status, found = await client.get("language")
+        assert (status, found.decode()) == (200, "Français")
+        assert await quiet(project)
+
+
+class TestFarFromTheServer:
+    """Where an answer takes longer than a cancelled call is waited for."""
+
+    async def leave_state(
+        self, project: Project, caplog: pytest.LogCaptureFixture
+    ) -> list[logging.LogRecord]:
+        with caplog.at_level(logging.WARNING, "mssql_async.context"):
+            delay = project.server.faults.delay(3 * GRACE)
+            assert await Client(get_asgi_application()).get("state") == (200, b"pinned")
+            assert await quiet(project)
+            delay.cancel()
+        return caplog.records
+
+    async def test_the_reset_of_a_session_is_nothing_to_warn_of(
+        self, project: Project, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert await self.leave_state(project, caplog) == []
+
+    async def test_it_is_where_it_takes_longer_than_it_may(
+        self, project: Project, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        monkeypatch.setattr("mssql_async.context.context.LEAVE_TIME", GRACE)
+        (record,) = await self.leave_state(project, caplog)
+        assert "in quarantine" in record.getMessage()
 
 
 class TestWithoutTheDatabase:
@@ -381,6 +451,13 @@ async def returns(scope: Any, receive: Any, send: Any) -> None:
     """Ignores what it does not know."""
 
 
+async def fails_in_its_end(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    raise ValueError("at the end")
+
+
 async def cannot_start(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.failed"})
@@ -410,6 +487,15 @@ class TestLifespan:
     ) -> None:
         project.use(min_size=1)
         assert await lifespan(ConnectionLifecycle(cannot_start), "startup") == ["startup.failed"]
+        assert await asyncio.to_thread(project.server.wait_for_sessions, 0)
+
+    async def test_of_an_application_that_fails_in_its_end_closes_the_pool(
+        self, project: Project
+    ) -> None:
+        project.use(min_size=2)
+        with pytest.raises(ValueError, match="at the end"):
+            await lifespan(ConnectionLifecycle(fails_in_its_end), "startup", "shutdown")
+        assert project.server.counters.logins == 2
         assert await asyncio.to_thread(project.server.wait_for_sessions, 0)
 
     async def test_a_server_that_cannot_be_reached_is_logged_and_the_start_goes_on(
