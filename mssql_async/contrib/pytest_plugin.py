@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -21,26 +21,29 @@ if TYPE_CHECKING:
     from .testserver import ServerForTests
 
 MARKER = "no_leaks"
-#: Set up around what the test's own fixtures do.
-_FIXTURE = "_mssql_async_leaks"
-#: pytest-django's: what they end, roll back and close is to be looked at before.
-_OF_DATABASES = (
-    "_django_db_marker", "db", "transactional_db", "django_db_reset_sequences",
-    "django_db_serialized_rollback", "_live_server_helper",
-)  # fmt: skip
+#: pytest-django's, behind ``db``, ``transactional_db``, its marker, …: what it ends, rolls back
+#: and closes is to be looked at before.
+_OF_DATABASES = "_django_db_helper"
+
+
+class _Asked(NamedTuple):
+    """What one test is to be checked for, each time that it runs."""
+
+    check: Check
+    only_if_used: bool
+    """Whether it is checked only if it uses a database."""
 
 
 class _Watched:
-    """One test that is to be checked."""
+    """One run of a test that is to be checked."""
 
-    def __init__(self, item: pytest.Item, check: Check, *, only_if_used: bool) -> None:
+    def __init__(self, item: pytest.Item, asked: _Asked) -> None:
         self.item = item
-        self.check = check
-        self.only_if_used = only_if_used
-        """Whether it is checked only if it uses a database."""
+        self.asked = asked
         self.watch: Watch | None = None
         self.findings: list[Finding] = []
         self.has_passed = False
+        self._comes_last = False
         self._was_looked_at = False
         self._uses_a_database = False
 
@@ -48,8 +51,14 @@ class _Watched:
         from .leaks.watch import Watch
 
         self.watch = Watch(
-            self.item.nodeid, self.check, _wrappers(self.item.config), self._may_not_look
+            self.item.nodeid, self.asked.check, _wrappers(self.item.config), self._may_not_look
         )
+
+    def look_after_fixtures(self) -> None:
+        """After the teardown of those of the test's own that are not set up yet."""
+        if not self._comes_last:
+            self._comes_last = True
+            self.item.addfinalizer(self.look_if_it_has_passed)
 
     def _may_not_look(self) -> None:
         config = self.item.config
@@ -70,6 +79,10 @@ class _Watched:
         if self.watch is not None:
             self.findings += self.watch.pending_tasks()
 
+    def look_if_it_has_passed(self) -> None:
+        if self.has_passed:
+            self.look_at_what_is_held()
+
     def look_at_what_is_held(self) -> None:
         """Once: before what surrounds the test gives back everything."""
         if self.watch is not None and not self._was_looked_at:
@@ -79,7 +92,7 @@ class _Watched:
                 finding for finding in self.watch.held() if _lease_of(finding) not in known
             ]
             self._uses_a_database = self.watch.used_a_database
-            if self._uses_a_database or not self.only_if_used:
+            if self._uses_a_database or not self.asked.only_if_used:
                 self.findings += self.watch.orphans()
             if self.findings:
                 self.watch.give_back()
@@ -90,7 +103,7 @@ class _Watched:
         if watch is None:
             return []
         try:
-            if not self.has_passed or (self.only_if_used and not self._uses_a_database):
+            if not self.has_passed or (self.asked.only_if_used and not self._uses_a_database):
                 return []
             return [*self.findings, *watch.rest()]
         finally:
@@ -103,6 +116,7 @@ def _lease_of(finding: Finding) -> object:
     return finding.detector, culprit and culprit.place, culprit and culprit.statement
 
 
+_ASKED = pytest.StashKey[_Asked]()
 _WATCHED = pytest.StashKey[_Watched]()
 _WRAPPERS = pytest.StashKey["Wrappers"]()
 _MAY_NOT_LOOK = pytest.StashKey[bool]()
@@ -169,9 +183,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         check = _check(config, marker, item.nodeid)
         if check is not None:
-            item.stash[_WATCHED] = _Watched(item, check, only_if_used=not asked)
-            # The first: torn down after all others but those that it asks for itself.
-            names.insert(0, _FIXTURE)
+            item.stash[_ASKED] = _Asked(check, only_if_used=not asked)
             wanted = True
     if wanted:
         _wrappers(config).install()
@@ -219,15 +231,30 @@ def _detectors(names: Iterable[str], where: str) -> frozenset[Detector]:
 # --- around each test ----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _mssql_async_leaks(request: pytest.FixtureRequest) -> Generator[None]:
-    for name in _OF_DATABASES:
-        if name in request.fixturenames:
-            request.getfixturevalue(name)
-    yield
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Afresh: there are plugins that run a test again.
+    if _ASKED in item.stash:
+        item.stash[_WATCHED] = _Watched(item, item.stash[_ASKED])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    """Finalizers, and no fixture of its own: the others are set up in the order in which they are
+    without this plugin."""
+    if request.scope != "function":
+        return (yield)
     watched = request.node.stash.get(_WATCHED, None)
-    if watched is not None and watched.has_passed:
-        watched.look_at_what_is_held()
+    if watched is None:
+        return (yield)
+    watched.look_after_fixtures()
+    result = yield
+    if fixturedef.argname == _OF_DATABASES:
+        # The last finalizer to be added is the first to run.
+        fixturedef.addfinalizer(watched.look_if_it_has_passed)
+    return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -235,6 +262,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     watched = item.stash.get(_WATCHED, None)
     if watched is None:
         return (yield)
+    watched.look_after_fixtures()
     watched.start()
     case = getattr(item, "instance", None)
     unittest = sys.modules.get("unittest")
@@ -259,20 +287,25 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
-    watched = item.stash.get(_WATCHED, None)
-    if watched is None:
+    if _WATCHED not in item.stash:
         return (yield)
     try:
         result = yield
     except BaseException as error:
-        findings = watched.end()
+        findings = _end(item)
         if findings:
             error.add_note(_text(item, findings))
         raise
-    findings = watched.end()
+    findings = _end(item)
     if findings:
         pytest.fail(_text(item, findings), pytrace=False)
     return result
+
+
+def _end(item: pytest.Item) -> list[Finding]:
+    watched = item.stash[_WATCHED]
+    del item.stash[_WATCHED]
+    return watched.end()
 
 
 def _text(item: pytest.Item, findings: list[Finding]) -> str:
@@ -313,7 +346,7 @@ class LeakCheck:
 
 
 @pytest.fixture
-def leak_check(request: pytest.FixtureRequest) -> Generator[LeakCheck]:
+def leak_check(request: pytest.FixtureRequest) -> LeakCheck:
     """Fails the test if it leaks, as the marker no_leaks does; ``leak_check.now()`` does so in
     the middle of it."""
     item = request.node
@@ -322,11 +355,10 @@ def leak_check(request: pytest.FixtureRequest) -> Generator[LeakCheck]:
         # Asked for by request.getfixturevalue(): it is watched from here on.
         check = _check(config, item.get_closest_marker(MARKER), item.nodeid)
         if check is not None:
-            item.stash[_WATCHED] = _Watched(item, check, only_if_used=False)
+            item.stash[_WATCHED] = _Watched(item, _Asked(check, only_if_used=False))
+            item.stash[_WATCHED].look_after_fixtures()
             item.stash[_WATCHED].start()
-    yield LeakCheck(lambda: item.stash.get(_WATCHED, None))
-    if _WATCHED in item.stash:
-        item.stash[_WATCHED].look_at_what_is_held()
+    return LeakCheck(lambda: item.stash.get(_WATCHED, None))
 
 
 @pytest.fixture(scope="session")

@@ -323,6 +323,9 @@ def write(folder: Path, tests: str, *, settings: str = SETTINGS, conftest: str =
 
 def run(folder: Path, *arguments: str) -> Run:
     """Run the suite in ``folder`` as a user does."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "DJANGO_"))}
+    # The code beside these tests, which need not be the one that is installed.
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=junit.xml"),
@@ -330,7 +333,7 @@ def run(folder: Path, *arguments: str) -> Run:
             *arguments,
         ],
         cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "DJANGO_"))},
+        env=environment,
     )  # fmt: skip
     output = finished.stdout + finished.stderr
     report = folder / "junit.xml"
