@@ -137,6 +137,76 @@ class TestFixtures:
         assert run.status == 0, run.output
 
 
+# --- tasks of fixtures ---------------------------------------------------------------------------
+
+POLLER = """
+import asyncio
+import pytest
+import pytest_asyncio
+from django.contrib.auth.models import Group
+from mssql_async.transaction import async_atomic
+
+pytestmark = [
+    pytest.mark.no_leaks,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.django_db(transaction=True),
+]
+kept = []
+
+
+async def read_in_a_transaction(begin, inside, end):
+    await begin.wait()
+    async with async_atomic():
+        await Group.objects.aexists()
+        inside.set()
+        await end.wait()
+
+
+class Poller:
+    def __init__(self):
+        self.begin, self.inside, self.end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.task = asyncio.create_task(
+            read_in_a_transaction(self.begin, self.inside, self.end), name="poller"
+        )
+
+    async def read(self):
+        self.begin.set()
+        await self.inside.wait()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def poller():
+    poller = Poller()
+    yield poller
+    assert not poller.task.done()
+    poller.end.set()
+    await poller.task
+
+
+async def test_begins_a_transaction_in_the_task_of_a_fixture(poller):
+    await poller.read()
+
+
+async def test_runs_beside_that(poller):
+    assert not await Group.objects.aexists()
+
+
+async def test_leaks_a_task_of_its_own(poller):
+    kept.append(own := Poller())
+    own.task.set_name("own")
+    await own.read()
+"""
+
+
+def test_a_task_of_a_fixture_is_neither_blamed_nor_cancelled(tmp_path: Path) -> None:
+    users_suites.write(tmp_path, POLLER)
+    run = users_suites.run(tmp_path)
+    leaking = "test_leaks_a_task_of_its_own"  # the control
+    assert {name for name, each in run.tests.items() if not each.passed} == {leaking}, run.output
+    assert "leaks: 1 finding." in run.tests[leaking].error
+    assert "by the pending task 'own'" in run.tests[leaking].error
+
+
 # --- tests that run again ------------------------------------------------------------------------
 
 #: What pytest-rerunfailures does, for every test, whatever has come of its first run.

@@ -1,14 +1,18 @@
-"""What a process has open beside its connections: threads and, on Linux, file descriptors."""
+"""What a process has open beside its connections: tasks, threads and, on Linux, file
+descriptors."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 #: Threads that stay for everybody: of this package, of its embedded server, of an event loop's
 #: own executor (they end with the loop), of pytest-timeout, of a debugger.
@@ -21,6 +25,22 @@ _KEPT_FILES = frozenset({"/dev/urandom", "/dev/random", "/dev/null"})
 _STANDARD = 2
 #: In the path of every file of the embedded server's databases.
 _EMBEDDED = "mssql-async-devserver-"
+
+
+def tasks() -> weakref.WeakSet[asyncio.Task[Any]]:
+    """All that are pending, of whatever event loop.
+
+    asyncio.all_tasks() wants to know which loop, and nobody knows all of them: that of a fixture
+    need not run now, and may be another thread's.
+    """
+    known = vars(asyncio.tasks)
+    # The second name up to Python 3.11.
+    registry = known.get("_scheduled_tasks", known.get("_all_tasks", ()))
+    while True:
+        try:
+            return weakref.WeakSet(task for task in registry if not task.done())
+        except RuntimeError:  # another thread has begun one meanwhile
+            continue
 
 
 def threads() -> set[threading.Thread]:

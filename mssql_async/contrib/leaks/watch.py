@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,16 @@ class _Lease:
         ident = self.lent.holder if self.owner is None else self.owner.owner
         return next((each for each in threading.enumerate() if each.ident == ident), None)
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The pending one of the context that keeps the worker on which it is held."""
+        workers = sys.modules.get("mssql_async.context.workers")
+        thread = self.thread
+        worker = None if workers is None or thread is None else workers.Worker.of_thread(thread)
+        context = None if worker is None or worker.pinned_by is None else worker.pinned_by()
+        task = None if context is None or context.task is None else context.task()
+        return None if task is None or task.done() else task
+
 
 @dataclass(slots=True)
 class _Before:
@@ -100,6 +110,7 @@ class _Before:
     """id of a wrapper -> its open atomic blocks."""
     no_autocommit: set[int]
     acquired: int
+    tasks: Collection[asyncio.Task[Any]]
     threads: set[threading.Thread]
     descriptors: dict[int, str]
     files: set[str]
@@ -148,6 +159,7 @@ class Watch:
             blocks={id(each): tuple(each.atomic_blocks) for each in self._wrappers.all()},
             no_autocommit={id(each) for each in self._wrappers.all() if not each.autocommit},
             acquired=_acquired(),
+            tasks=process.tasks(),
             threads=process.threads() if growth else set(),
             descriptors=process.descriptors() if growth else {},
             files=_files() if growth else set(),
@@ -176,7 +188,7 @@ class Watch:
         closed, which cancels them."""
         found = []
         for lease in self._new_leases():
-            task = _pending_task(lease)
+            task = lease.task
             if task is not None:
                 found.append(self._of_lease(lease, task))
                 self._tasks.append(task)
@@ -246,7 +258,11 @@ class Watch:
         leases = [lease for lease in self._new_leases() if not _is_idle(lease)]
         found = [self._of_lease(lease) for lease in leases if lease.key not in self._told]
         found += self._dirtied_surroundings()
-        told = {id(lease.wrapper) for lease in leases if lease.wrapper is not None}
+        told = {
+            id(lease.wrapper)
+            for lease in _leases(self._wrappers)
+            if lease in leases or self._is_of_an_older_task(lease)
+        }
         found += [
             finding
             for wrapper in self._wrappers.all()
@@ -256,12 +272,19 @@ class Watch:
         return self._chosen(found)
 
     def _new_leases(self) -> list[_Lease]:
-        """Those that are neither from before nor part of a transaction around the test."""
+        """Those that are neither from before, nor of a task from before, nor part of a transaction
+        around the test."""
         return [
             lease
             for lease in _leases(self._wrappers)
-            if lease.key not in self._before.leases and not self._is_in_a_test_s(lease.wrapper)
+            if lease.key not in self._before.leases
+            and not self._is_in_a_test_s(lease.wrapper)
+            and not self._is_of_an_older_task(lease)
         ]
+
+    def _is_of_an_older_task(self, lease: _Lease) -> bool:
+        """Whether a task has it that was there when the test began, such as a fixture's."""
+        return lease.task in self._before.tasks
 
     def _is_in_a_test_s(self, wrapper: Any) -> bool:
         """Whether the transaction that is open there was not begun by the test itself."""
@@ -317,6 +340,7 @@ class Watch:
                 and (
                     lease.key in self._before.leases or self._is_in_a_test_s(lease.wrapper)
                 )
+                and not self._is_of_an_older_task(lease)
             ):  # fmt: skip
                 yield self._of_state(lease)
 
@@ -495,16 +519,6 @@ def _is_idle(lease: _Lease) -> bool:
         and not _in_atomic(lease.wrapper)
         and lease.thread is not None
     )
-
-
-def _pending_task(lease: _Lease) -> Any:
-    """The task of the context that keeps the worker on which it is held, if that goes on."""
-    workers = sys.modules.get("mssql_async.context.workers")
-    thread = lease.thread
-    worker = None if workers is None or thread is None else workers.Worker.of_thread(thread)
-    context = None if worker is None or worker.pinned_by is None else worker.pinned_by()
-    task = None if context is None or context.task is None else context.task()
-    return None if task is None or task.done() else task
 
 
 def _name(lease: _Lease) -> str:
