@@ -18,8 +18,8 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,20 @@ class _Before:
     acquired: int
     tasks: Collection[asyncio.Task[Any]]
     threads: set[threading.Thread]
-    descriptors: dict[int, str]
+    descriptors: process.Descriptors
+    handlers: process.Handlers
     files: set[str]
     """Of databases; a test database loses its name when it goes."""
     look: atserver.Look | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What took the place of something from before while the test was running. What goes later,
+    with fixtures of wider scopes, makes no place."""
+
+    threads: Collection[threading.Thread] = ()
+    descriptors: Mapping[int, str] = field(default_factory=dict)
 
 
 class Watch:
@@ -135,6 +145,7 @@ class Watch:
         """That hold a lease and were pending when the test's function returned."""
         self._told: set[tuple[int, float]] = set()
         """Leases of theirs."""
+        self._replaced = _Replaced()
         self._story = Story(
             next(_numbers), name, Kind.TEST, time.time(), os.getpid(),
             task=threading.current_thread().name,
@@ -153,6 +164,7 @@ class Watch:
         leases = _leases(self._wrappers)
         growth = Detector.GROWTH in self.check.detectors
         look = self._look() if self._asks_the_server else None
+        files = _files() if growth else set()
         return _Before(
             leases={lease.key for lease in leases},
             dirty={lease.key for lease in leases if lease.owner and lease.owner.is_dirty},
@@ -161,8 +173,13 @@ class Watch:
             acquired=_acquired(),
             tasks=process.tasks(),
             threads=process.threads() if growth else set(),
-            descriptors=process.descriptors() if growth else {},
-            files=_files() if growth else set(),
+            descriptors=(
+                process.descriptors(ports=_ports(), files=files)
+                if growth
+                else process.Descriptors()
+            ),
+            handlers=process.handlers() if growth else [],
+            files=files,
             look=look,
         )
 
@@ -198,6 +215,8 @@ class Watch:
     def held(self, *, ended: bool = True) -> list[Finding]:
         """What contexts hold. To be asked before the test's own transaction is rolled back, or,
         with ``ended=False``, while the test is still going on."""
+        if ended:
+            self._replaced = self._look_for_replacements()
         findings = self._held()
         if findings and any(
             lease.thread is not threading.current_thread() for lease in self._new_leases()
@@ -207,6 +226,14 @@ class Watch:
                 time.sleep(_PAUSE)
                 findings = self._held()
         return findings if ended else [_not_ended(finding) for finding in findings]
+
+    def _look_for_replacements(self) -> _Replaced:
+        if Detector.GROWTH not in self.check.detectors:
+            return _Replaced()
+        return _Replaced(
+            process.restarted_since(self._before.threads, process.threads()),
+            process.reopened_since(self._before.descriptors, **self._of_databases()),
+        )
 
     def give_back(self) -> None:
         """End what the test has left open in this thread and in its tasks, so that the next one
@@ -390,10 +417,12 @@ class Watch:
     # --- the process -------------------------------------------------------------------------
 
     def _left_threads(self) -> list[Finding]:
-        left = sorted(process.threads() - self._before.threads, key=lambda each: each.name)
+        left = process.threads() - self._before.threads - set(self._replaced.threads)
+        if left:
+            left -= process.idle_workers()
         if not left:
             return []
-        names = ", ".join(repr(each.name) for each in left)
+        names = ", ".join(sorted(repr(each.name) for each in left))
         return [
             self._finding(
                 Detector.GROWTH,
@@ -403,11 +432,16 @@ class Watch:
         ]
 
     def _left_descriptors(self) -> list[Finding]:
-        files, ports = self._before.files | _files(), _ports()
-        left = process.opened_since(self._before.descriptors, ports=ports, files=files)
+        opened = process.opened_since(self._before.descriptors, **self._of_databases())
+        written = process.written_by(self._before.handlers) if opened else set()
+        left = {
+            number: what
+            for number, what in opened.items()
+            if number not in written and self._replaced.descriptors.get(number) != what
+        }
         if not left:
             return []
-        what = ", ".join(f"{number} ({file})" for number, file in sorted(left.items()))
+        what = ", ".join(f"{number} ({file})" for number, file in left.items())
         return [
             self._finding(
                 Detector.GROWTH,
@@ -415,6 +449,10 @@ class Watch:
                 f"{'descriptor' if len(left) == 1 else 'descriptors'} open: {what}.",
             )
         ]
+
+    def _of_databases(self) -> dict[str, Any]:
+        """How their connections are told from other descriptors."""
+        return {"ports": _ports(), "files": self._before.files | _files()}
 
     # --- the server --------------------------------------------------------------------------
 
