@@ -445,6 +445,26 @@ class TestOtherBackends:
         assert run.status == 0, run.output
 
 
+SECRET = """
+import pytest
+from django.db import connection, transaction
+
+@pytest.mark.no_leaks
+@pytest.mark.django_db(transaction=True)
+def test_leaks():
+    transaction.atomic().__enter__()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 WHERE 'PASSWORD' = 'hunter2'")
+"""
+
+
+def test_a_finding_tells_no_secret(tmp_path: Path) -> None:
+    users_suites.write(tmp_path, SECRET, settings=SETTINGS_OF_SQLITE, conftest="")
+    run = users_suites.run(tmp_path)
+    assert "SELECT 1 WHERE 'PASSWORD' = …" in run.tests["test_leaks"].error
+    assert "hunter2" not in run.output
+
+
 class TestTheServerOfASuite:
     def test_is_the_one_that_the_environment_names(self) -> None:
         environment = {

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from mssql_async.contrib.leaks.findings import Detector
+from mssql_async.contrib.leaks.secrets import without_secrets
 
 from ..outcome import Outcome
-
-#: What a connection string or T-SQL says a secret with; only the value is hidden.
-_SECRETS = re.compile(
-    r"""\b(pwd|password|access_?token|client_?secret|secret)(\s*[=:]\s*)
-        (N?'(?:[^']|'')*'|"[^"]*"|\{(?:[^}]|\}\})*\}|[^\s;,'"]+)""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def without_secrets(value: Any) -> Any:
-    """The same plain value; whatever in its texts looks like a password is hidden.
-
-    Nothing that reaches a report should hold one. Statements and errors of drivers are texts
-    of others, though, so it is not left to them.
-    """
-    if isinstance(value, str):
-        return _SECRETS.sub(r"\1\2…", value)
-    if isinstance(value, dict):
-        return {without_secrets(key): without_secrets(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [without_secrets(each) for each in value]
-    return value
 
 
 def fit_to_show(outcome: Outcome) -> Outcome:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from .record import Record, Session, Story, Token
+from .secrets import without_secrets
 
 
 class Stories(Protocol):
@@ -89,15 +90,15 @@ class Finding:
         }
 
     def describe(self) -> str:
-        """Several lines, for a terminal or a failed test."""
-        lines = [f"{self.detector.value}: {self.message}"]
+        """Several lines, for a terminal or a failed test, without what looks like a secret."""
+        lines = [f"{self.detector.value}: {without_secrets(self.message)}"]
         for role, each in (("by", self.culprit), ("seen by", self.victim)):
             if each is None:
                 continue
             when = "" if each.at is None else f" at {_clock(each.at)}"
             lines.append(f"  {role} {each.what}{when}")
             if each.statement:
-                lines.append(f"     statement: {each.statement}")
+                lines.append(f"     statement: {without_secrets(each.statement)}")
             acquired = [each.place] if each.place else []
             if each.acquired_at is not None:
                 acquired.append(_clock(each.acquired_at))

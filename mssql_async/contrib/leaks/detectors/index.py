@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ..findings import Party
 from ..record import Answer, Record, Seen, Session, Sight, Story, Token, Unit, Written
+from ..secrets import without_secrets
 
 #: One session of one server. Where the server does not say when it began, numbers of different
 #: processes are taken for different sessions.
@@ -157,7 +158,8 @@ def on(session: Session | None) -> str:
 
 def shown(text: str) -> str:
     """A statement or a value, fit for a sentence."""
-    line = " ".join(text.split())
+    # Before it is cut: half of a secret may not look like one any more.
+    line = " ".join(without_secrets(text).split())
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
