@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
@@ -133,24 +133,76 @@ def _wrappers(config: pytest.Config) -> Wrappers:
 # --- what is asked for ---------------------------------------------------------------------------
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("mssql_async", "leaks of database connections (mssql_async)")
-    group.addoption(
-        "--leaks", action="store_const", const=True, default=None, dest="mssql_async_leaks",
-        help="Fail every test that uses a database and leaks a lease, session or transaction.",
-    )  # fmt: skip
-    group.addoption(
-        "--no-leaks", action="store_const", const=False, dest="mssql_async_leaks",
-        help="Check no test, not even those that are marked.",
-    )  # fmt: skip
-    parser.addini("leaks", "Check every test that uses a database.", type="bool", default=False)
-    parser.addini(
-        "leaks_server", "Ask the server for its sessions, too.", type="bool", default=True
+_OPTIONS = {
+    "leaks": (
+        True, "Fail every test that uses a database and leaks a lease, session or transaction.",
+    ),
+    "no-leaks": (False, "Check no test, not even those that are marked."),
+}  # fmt: skip
+_INI: dict[str, tuple[str, Literal["bool", "linelist", "string"], Any]] = {
+    "leaks": ("Check every test that uses a database.", "bool", False),
+    "leaks_server": ("Ask the server for its sessions, too.", "bool", True),
+    "leaks_allow": ("Detectors that fail no test.", "linelist", []),
+    "leaks_grace": ("Seconds that threads and the server get to let go.", "string", "0.5"),
+}
+#: Names of :data:`_INI` that nobody else has.
+_SHORT = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    for name in _OPTIONS:
+        _add_option(parser, name, f"--{name.replace('leaks', 'mssql-leaks')}")
+    for name, (what, kind, _) in _INI.items():
+        parser.addini(f"mssql_{name}", what, type=kind, default=None)
+    config = pluginmanager.get_plugin("pytestconfig")
+    files = (str(getattr(each, "__file__", "")) for each in pluginmanager.get_plugins())
+    if config is not None and any(file.endswith("conftest.py") for file in files):
+        # Named in pytest_plugins: it is too late for the hook below.
+        _add_short_names(config, parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Generator[None]:
+    # Last, because whoever adds a name that is taken breaks the run.
+    yield
+    _add_short_names(early_config, parser)
+
+
+def _add_short_names(config: pytest.Config, parser: pytest.Parser) -> None:
+    """Those that no other plugin has."""
+    for name in _OPTIONS:
+        if _is_free(parser, f"--{name}"):
+            _add_option(parser, name, f"--{name}")
+    ours = config.stash.setdefault(_SHORT, set())
+    for name, (what, kind, default) in _INI.items():
+        try:
+            config.getini(name)
+        except ValueError:
+            parser.addini(name, what, type=kind, default=default)
+            ours.add(name)
+
+
+def _is_free(parser: pytest.Parser, option: str) -> bool:
+    try:
+        return option in parser.parse_known_and_unknown_args([option])[1]
+    except pytest.UsageError:  # somebody's, who wants a value with it
+        return False
+
+
+def _add_option(parser: pytest.Parser, name: str, option: str) -> None:
+    value, what = _OPTIONS[name]
+    parser.getgroup("mssql_async", "leaks of database connections (mssql_async)").addoption(
+        option, action="store_const", const=value, default=None, dest="mssql_async_leaks", help=what
     )
-    parser.addini("leaks_allow", "Detectors that fail no test.", type="linelist", default=[])
-    parser.addini(
-        "leaks_grace", "Seconds that threads and the server get to let go.", default="0.5"
-    )
+
+
+def _ini(config: pytest.Config, name: str) -> Any:
+    value = config.getini(f"mssql_{name}")
+    if value is not None:
+        return value
+    return config.getini(name) if name in config.stash.get(_SHORT, ()) else _INI[name][2]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -171,7 +223,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("mssql_async_leaks") is False:
         return
-    everywhere = config.getoption("mssql_async_leaks") or config.getini("leaks")
+    everywhere = config.getoption("mssql_async_leaks") or _ini(config, "leaks")
     wanted = False
     for item in items:
         names = getattr(item, "fixturenames", None)
@@ -202,16 +254,16 @@ def _check(config: pytest.Config, marker: pytest.Mark | None, nodeid: str) -> Ch
     only = _detectors(marker.args if marker is not None else (), where) or CHECKED
     allow = arguments.pop("allow", ())
     allowed = _detectors((allow,) if isinstance(allow, str) else allow, where)
-    allowed |= _detectors(config.getini("leaks_allow"), "The option leaks_allow")
+    allowed |= _detectors(_ini(config, "leaks_allow"), "The option leaks_allow")
     server = arguments.pop("server", None)
     if arguments:
         raise pytest.UsageError(f"{where} does not take {', '.join(map(repr, arguments))}.")
     try:
-        grace = float(config.getini("leaks_grace"))
+        grace = float(_ini(config, "leaks_grace"))
     except ValueError:
         raise pytest.UsageError("The option leaks_grace is a number of seconds.") from None
     return Check(
-        only - allowed, bool(config.getini("leaks_server") if server is None else server), grace
+        only - allowed, bool(_ini(config, "leaks_server") if server is None else server), grace
     )
 
 

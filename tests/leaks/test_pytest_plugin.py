@@ -297,6 +297,62 @@ def test_the_option_may_allow(tmp_path: Path) -> None:
     assert run.status == 0, run.output
 
 
+SECRET = """
+import pytest
+from django.db import connection, transaction
+
+@pytest.mark.no_leaks
+@pytest.mark.django_db(transaction=True)
+def test_leaks():
+    transaction.atomic().__enter__()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 WHERE 'PASSWORD' = 'hunter2'")
+"""
+
+
+ANOTHER_PLUGIN = """
+def pytest_addoption(parser):
+    parser.addoption("--leaks", action="append", default=[], help="Where to write them.")
+    parser.addini("leaks", "Where to write them.", type="linelist", default=[])
+    parser.addini("leaks_allow", "Who may.", default="nobody")
+
+def pytest_configure(config):
+    assert config.getoption("--leaks") == ["here"]
+    assert config.getini("leaks") == ["there"]
+    assert config.getini("leaks_allow") == "nobody"
+"""
+
+
+@pytest.mark.parametrize("its_place", ["conftest.py", "another_plugin.py"])
+def test_an_option_that_another_plugin_has_is_that_one_s(tmp_path: Path, its_place: str) -> None:
+    tests = SECRET.replace("@pytest.mark.no_leaks\n", "")
+    mend = f"import pytest\n{MEND}"
+    users_suites.write(tmp_path, tests, settings=SETTINGS_OF_SQLITE, conftest=mend)
+    with (tmp_path / its_place).open("a") as file:
+        file.write(ANOTHER_PLUGIN)
+    loaded = ["-p", "another_plugin"] if its_place == "another_plugin.py" else []
+    theirs = ["--leaks=here", "-oleaks=there"]
+    for ours, leaks in (
+        ("--mssql-leaks", True),
+        ("-omssql_leaks=true", True),
+        ("--no-mssql-leaks", False),
+    ):
+        run = users_suites.run(tmp_path, *loaded, *theirs, ours, "-oleaks_grace=0.1")
+        assert ("leaks: 1 finding." in run.output) is leaks, run.output
+        assert run.status == (pytest.ExitCode.TESTS_FAILED if leaks else pytest.ExitCode.OK)
+
+
+def test_the_short_names_are_there_where_a_conftest_loads_it(tmp_path: Path) -> None:
+    users_suites.write(
+        tmp_path, SECRET, settings=SETTINGS_OF_SQLITE,
+        conftest=f'pytest_plugins = ["mssql_async.contrib.pytest_plugin"]\nimport pytest\n{MEND}',
+    )  # fmt: skip
+    run = users_suites.run(tmp_path, "-p", "no:mssql_async", "-oleaks_allow=transaction bleed")
+    assert run.status == 0, run.output
+    run = users_suites.run(tmp_path, "-p", "no:mssql_async", "--leaks")
+    assert "leaks: 1 finding." in run.tests["test_leaks"].error
+
+
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
@@ -443,19 +499,6 @@ class TestOtherBackends:
     def test_pass_where_nobody_checks(self, suite: Path) -> None:
         run = users_suites.run(suite, "--no-leaks", "-W", "ignore")
         assert run.status == 0, run.output
-
-
-SECRET = """
-import pytest
-from django.db import connection, transaction
-
-@pytest.mark.no_leaks
-@pytest.mark.django_db(transaction=True)
-def test_leaks():
-    transaction.atomic().__enter__()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 WHERE 'PASSWORD' = 'hunter2'")
-"""
 
 
 def test_a_finding_tells_no_secret(tmp_path: Path) -> None:
