@@ -31,6 +31,7 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import Error, InterfaceError, ProgrammingError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
+from .blocks import end_blocks_in
 from .context import (
     Context,
     ContextKind,
@@ -436,6 +437,7 @@ class AsyncNewConnection:
         assert context is not None  # noqa: S101 - it was entered
         assert routing is not None  # noqa: S101
         routing.exit()
+        end_blocks_in(context)
         await context.end()
 
 

@@ -187,7 +187,9 @@ class Block(Trace):
         cancelled = await self._wait_for(ending, GRACE if was_cancelled else None)
         self._is_answered = ending.done()
         if not ending.done() or ending.cancelled():
-            return self._outcome_without_answer(ending, is_commit), None, cancelled
+            outcome = self._outcome_without_answer(ending, is_commit)
+            is_cut = is_commit and cancelled is None and outcome is Outcome.ROLLED_BACK
+            return outcome, _ended_with_outer(self.using) if is_cut else None, cancelled
         failure = ending.exception()
         if failure is None:
             outcome, raised = ending.result()
@@ -205,13 +207,7 @@ class Block(Trace):
         if not cut:
             return
         self._nested = [each.block for each in nested if each.block is not None]
-        for call in dropped:
-            _refuse(call)
-        running = context.home.running
-        if running is None or running.interrupted or running.sends_nothing:
-            return
-        if running.context in (context, *nested):
-            running.interrupt()
+        _stop([context, *nested], dropped)
 
     async def _wait_for(
         self, ending: asyncio.Task[Any], limit: float | None
@@ -273,8 +269,9 @@ class Block(Trace):
     ) -> tuple[Outcome, BaseException | None]:
         """What Django does at the end of a block; what it raises is returned."""
         connection = connections[self.using]
-        if self._is_left or self._atomic not in connection.atomic_blocks:
-            return Outcome.ROLLED_BACK, None  # with the block around it, or with its context
+        if self._is_left or self._is_gone(connection):
+            # With the block around it, or with its context. No commit fails in silence.
+            return Outcome.ROLLED_BACK, None if kind else _ended_with_outer(self.using)
         self._is_left = True
         is_commit = kind is None and not (
             connection.needs_rollback or connection.closed_in_transaction
@@ -288,6 +285,18 @@ class Block(Trace):
             is_unknown = is_commit and not self._is_savepoint and odbc.ends_connection(raised)
             return (Outcome.UNKNOWN if is_unknown else Outcome.ROLLED_BACK), raised
         return (Outcome.COMMITTED if is_commit else Outcome.ROLLED_BACK), None
+
+    def _is_gone(self, connection: Any) -> bool:
+        return self._atomic not in connection.atomic_blocks
+
+    def refuse_if_gone(self) -> None:
+        """On the worker, before each call: whatever has taken the transaction away, nothing that
+        belongs into it runs in autocommit.
+
+        :raises TransactionBlockEnded: it is open no more.
+        """
+        if self._is_gone(connections[self.using]):
+            raise _ended_with_outer(self.using)
 
     def committed(self, alias: str) -> None:
         if alias == self.using and not self._is_savepoint:
@@ -358,6 +367,22 @@ def _run_in(
     return asyncio.get_running_loop().create_task(running, context=variables)
 
 
+def end_blocks_in(context: Context) -> None:
+    """A connection of its own ends: so do the blocks that tasks have open in it."""
+    _stop(*context.workers.cut_nested(context))
+
+
+def _stop(contexts: list[Context], dropped: list[Call]) -> None:
+    """Blocks were cut: end what was to run in them, and what does."""
+    for call in dropped:
+        _refuse(call)
+    running = contexts[0].home.running if contexts else None
+    if running is None or running.interrupted or running.sends_nothing:
+        return
+    if running.context in contexts:
+        running.interrupt()
+
+
 def _refuse(call: Call) -> None:
     if call.future.set_running_or_notify_cancel():
         call.future.set_exception(_ended_with_outer("its database"))
@@ -367,7 +392,8 @@ def _refuse(call: Call) -> None:
 def _ended_with_outer(using: str) -> TransactionBlockEnded:
     return TransactionBlockEnded(
         f"The transaction block on {using!r} that a task used has ended by another task's doing, "
-        "and was rolled back. Await the task inside the block, also where something fails."
+        "and was rolled back. Await the task inside the block or the connection around it, also "
+        "where something fails."
     )
 
 

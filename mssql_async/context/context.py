@@ -67,7 +67,8 @@ class Context:
         self.closed = False
         """Of a block: whether it takes no more calls, because it is about to end."""
         self.cut = False
-        """Of a block: whether those that it has taken are not begun, either."""
+        """Of a block: whether those that it has taken are not begun, either. Of a connection of
+        its own: whether no block opens in it any more, because it has ended."""
         # Those of the home only:
         self.running: Call | None = None
         self.pinned_to: Worker | None = None

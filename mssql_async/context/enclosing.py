@@ -104,7 +104,7 @@ async def enclosing(using: str) -> Enclosing | None:
             return _Shared.of_thread(executor) if tied else None
     context = current_context()
     if context is not None:
-        if context.kind in _TAKE_TURNS:
+        if context.kind in _TAKE_TURNS and not _is_outlived(context):
             return Enclosing(context)
         if context.home.pinned_to is not None and not context.is_over:
             return Enclosing(context)  # a session with state, which the block is to see
@@ -113,6 +113,11 @@ async def enclosing(using: str) -> Enclosing | None:
         # Only a test's fixture, or whoever calls asyncio.run in a transaction.
         return _Shared.of_wrappers(wrappers)
     return None
+
+
+def _is_outlived(context: Context) -> bool:
+    """Whether a task goes on without it. In a block that is over it cannot."""
+    return context.kind is ContextKind.CONNECTION and context.is_over
 
 
 async def in_transaction(using: str | None) -> bool:

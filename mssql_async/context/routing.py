@@ -119,6 +119,9 @@ def _run_in_the_loop(run: Callable[[], Any]) -> Future[Any]:
 
 
 def _run_in_block(block: Context, run: Callable[[], Any]) -> Any:
+    open_block = block.block
+    if open_block is not None:
+        open_block.refuse_if_gone()
     try:
         return run()
     except Error as error:

@@ -186,7 +186,7 @@ class WorkerPool:
         return call
 
     def is_abandoned(self, call: Call) -> bool:
-        """Whether nobody comes back for what a call leaves on its worker."""
+        """Whether nobody comes back for what a call leaves on its worker. Under the lock."""
         home = call.context.home
         # The block of a task that has outlived its request ends by itself.
         return call.given_up or (home.ended and home.inner is None)
@@ -196,7 +196,7 @@ class WorkerPool:
         same call: what it left has to be ended first, because nobody will come for it."""
         home = call.context.home
         with self.lock:
-            if not at_rest and (call.given_up or home.ended):
+            if not at_rest and self.is_abandoned(call):
                 return call
             call.state = CallState.OVER
             if worker in self._quarantined:
@@ -240,24 +240,42 @@ class WorkerPool:
 
         Returns those, the innermost first, and the calls that will not be run.
         """
-        nested: list[Context] = []
-        dropped: list[Call] = []
         with self.lock:
             context.closed = True
-            if cut:
-                inner = context.inner
-                while inner is not None:
-                    inner.closed = inner.cut = True
-                    nested.insert(0, inner)
-                    inner.inner, inner = None, inner.inner
-                context.inner = None
+            if not cut:
+                return [], []
+            nested = self._cut_nested(context)
+            return nested, self._drop([*nested, context])
+
+    def cut_nested(self, context: Context) -> tuple[list[Context], list[Call]]:
+        """A context ends that its transactions do not outlive: as :meth:`close` for the blocks
+        in it. One whose own end has begun, by a commit for instance, comes to that end."""
+        with self.lock:
+            if context.inner is not None and context.inner.closed:
                 context.cut = True
-                for each in (*nested, context):
-                    dropped.extend(each.calls)
-                    each.calls.clear()
-                for call in dropped:
-                    call.state = CallState.OVER
-        return nested, dropped
+                return [], []
+            nested = self._cut_nested(context)
+            return nested, self._drop(nested)
+
+    def _cut_nested(self, context: Context) -> list[Context]:
+        """The blocks that were open in it, the innermost first. None opens any more."""
+        nested: list[Context] = []
+        inner, context.inner = context.inner, None
+        while inner is not None:
+            inner.closed = inner.cut = True
+            nested.insert(0, inner)
+            inner.inner, inner = None, inner.inner
+        context.cut = True
+        return nested
+
+    def _drop(self, contexts: list[Context]) -> list[Call]:
+        """Take back the calls that were not begun."""
+        dropped = [call for context in contexts for call in context.calls]
+        for context in contexts:
+            context.calls.clear()
+        for call in dropped:
+            call.state = CallState.OVER
+        return dropped
 
     def _next_for(self, worker: Worker) -> Call | None:
         """What a worker that belongs to nobody does next."""
@@ -484,6 +502,8 @@ class WorkerPool:
         worker: a pin, or a call that runs."""
         with self.lock:
             context.ended = True
+            if context.inner is not None:
+                return False  # what is left ends with the block of a task that outlives it
             return context.home.pinned_to is not None or context.home.running is not None
 
 
