@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from .context import Context, ContextKind, current_context
-from .nested import waiting_executor
+from .nested import asgirefs_own, waiting_executor
 from .registry import new_context
 from .routing import beside_the_loop
 from .threads import WaitingThread
@@ -49,7 +49,7 @@ class _Shared(Enclosing):
             shared = cls.known.get(executor)
             if shared is None:
                 context = new_context(ContextKind.SURROUNDING)
-                context.thread = WaitingThread(executor, context.workers)
+                context.thread = WaitingThread(asgirefs_own(executor), context.workers)
                 shared = cls.known[executor] = cls(executor, context)
             shared._blocks += 1
         return shared

@@ -17,10 +17,10 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from asgiref.current_thread_executor import CurrentThreadExecutor
-from asgiref.sync import AsyncToSync, SyncToAsync
+from asgiref.sync import AsyncToSync
 
 from .calls import Call, CallState, running_task, settle
-from .worker import Worker, current_worker
+from .worker import Worker, current_worker, run_beneath
 
 
 def heeding_nested(fn: Callable[..., Any], executor: Executor) -> Callable[..., Any]:
@@ -141,23 +141,24 @@ def waiting_executor() -> Any:
     return None if isinstance(executor, _BeneathExecutor) and not executor.waits else executor
 
 
+def asgirefs_own(executor: Any) -> Any:
+    """What refuses when the thread waits no longer, in place of running a call elsewhere."""
+    return executor._executor if isinstance(executor, _BeneathExecutor) else executor  # noqa: SLF001
+
+
 def _work(call: Call) -> None:
     worker = current_worker()
     future = call.future
     if worker is None or not future.set_running_or_notify_cancel():
         future.forget_call()
         return
-    call.worker, call.state = worker, CallState.RUNNING
-    # asgiref leaves this to the last call of a thread; the one above goes on after this one.
-    tasks = getattr(SyncToAsync.threadlocal, "task_context", None)
+    call.state = CallState.RUNNING
     result: Any = None
     error: BaseException | None = None
     try:
-        with worker.beneath(call):
-            result = call.run()
+        result = run_beneath(worker, call)
     except BaseException as raised:  # it is the caller's, whatever it is
         error = raised
-    SyncToAsync.threadlocal.task_context = tasks
     call.state = CallState.OVER
     future.forget_call()
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import Call, settle
 from .errors import TransactionBlockEnded
-from .worker import current_worker
+from .worker import current_worker, run_beneath
 
 if TYPE_CHECKING:
     from .workers import WorkerPool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class WaitingThread:
     """Runs the calls of one home in place of a worker.
 
-    :param executor: what asgiref submits the thread-sensitive calls of that code to.
+    :param executor: asgiref's own, which refuses when its thread waits no longer.
     """
 
     def __init__(self, executor: Executor, pool: WorkerPool) -> None:
@@ -56,13 +56,9 @@ class WaitingThread:
             return self._pool.finished_above(call)
         result: Any = None
         error: BaseException | None = None
+        worker = current_worker()
         try:
-            worker = current_worker()
-            if worker is None:
-                result = call.run()
-            else:
-                with worker.beneath(call):
-                    result = call.run()
+            result = call.run() if worker is None else run_beneath(worker, call)
         except BaseException as raised:  # it is the caller's, whatever it is
             error = raised
         following = self._pool.finished_above(call)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from asgiref.sync import SyncToAsync
+
 from .attendants import Attendants
 from .calls import Call, settle
 
@@ -353,6 +355,19 @@ class Worker:
             self._pool.surroundings.leave(context)
         except Exception:
             logger.exception("Ending what %r left on %r.", context, self)
+
+
+def run_beneath(worker: Worker, call: Call) -> Any:
+    """On a worker's thread, which waits for asynchronous code: run a call of that."""
+    call.above = worker.call
+    call.worker = worker  # from now on it can be stopped
+    # asgiref leaves this to the last call of a thread; the one above goes on after this one.
+    tasks = getattr(SyncToAsync.threadlocal, "task_context", None)
+    try:
+        with worker.beneath(call):
+            return call.run()
+    finally:
+        SyncToAsync.threadlocal.task_context = tasks
 
 
 def forget_worker() -> None:

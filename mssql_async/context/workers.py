@@ -446,10 +446,14 @@ class WorkerPool:
         """The call that runs for ``context`` does not come back: another worker may take this
         one's place until it does. False: none runs, or not ``call``."""
         with self.lock:
-            home = context.home
-            running = home.running
-            if running is None or (call is not None and running is not call.outermost()):
+            running = context.home.running
+            if running is None:
                 return False
+            # One on a thread that waits holds up the call that waits there.
+            running = running.outermost()
+            if call is not None and running is not call.outermost():
+                return False
+            home = running.context.home
             worker = running.worker
             if worker is None:
                 return False

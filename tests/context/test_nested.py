@@ -4,6 +4,7 @@ only does, is cancelled like any other."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,11 +12,19 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 
-from mssql_async.context import ContextKind, ContextScope, new_context, routing
+from mssql_async.context import (
+    ContextKind,
+    ContextScope,
+    TransactionBlockEnded,
+    enclosing,
+    new_context,
+    routing,
+)
+from mssql_async.context.calls import Call
 from mssql_async.devserver.faults import Sessions
 from mssql_async.transaction import async_atomic
 
-from .project import Project, ask, do, until
+from .project import PATIENCE, Project, ask, do, until
 
 LONG = "WAITFOR DELAY '00:00:30'"
 
@@ -200,3 +209,142 @@ class TestAnAsynchronousViewBeneathSynchronousMiddleware:
         await tasks[0]
         assert seen == [1, 1, 3]
         assert await asyncio.to_thread(until, project.is_quiet)
+
+
+class TestABlockInATransactionOfSuchCode:
+    """It runs where that transaction is: on the thread that waits."""
+
+    @staticmethod
+    def view_in_a_transaction(inside: Callable[[], Awaitable[Any]]) -> Callable[[], Any]:
+        def synchronous_view() -> Any:
+            with transaction.atomic():
+                do("SELECT 1")
+                return async_to_sync(inside)()
+
+        return synchronous_view
+
+    @staticmethod
+    async def waiting_in_a_block() -> None:
+        async with async_atomic():
+            await view()
+
+    async def test_has_its_statement_stopped_when_the_request_is_cancelled(
+        self, project: Project, request_context: Any
+    ) -> None:
+        task = await start(project, self.view_in_a_transaction(self.waiting_in_a_block))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, project.is_quiet)
+        assert await sync_to_async(ask)("SELECT @@TRANCOUNT") == 0
+        assert project.server.counters.logins == 1
+
+    async def test_has_not_where_nobody_knows_which_worker_runs_it(
+        self, project: Project, request_context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        monkeypatch.setattr(Call, "interrupt", lambda _: None)
+        task = await start(project, self.view_in_a_transaction(self.waiting_in_a_block))
+        (busy,) = (each for each in project.server.sessions() if each.state != "ready")
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
+        assert not task.done()
+        assert len(project.running) == 1
+        project.server.kill(busy.spid)
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+
+    async def test_keeps_nobody_waiting_where_the_server_does_not_react(
+        self, project: Project, request_context: Any
+    ) -> None:
+        task = await start(project, self.view_in_a_transaction(self.waiting_in_a_block))
+        (busy,) = (each for each in project.server.sessions() if each.state != "ready")
+        fault = project.server.faults.freeze(Sessions.spid(busy.spid))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, lambda: project.workers.statistics().quarantined == 1)
+        assert await asyncio.wait_for(sync_to_async(ask)("SELECT @@SPID"), 20) != busy.spid
+        fault.cancel()
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+    async def test_leaves_the_code_after_it_on_the_same_thread_what_it_was(
+        self, project: Project, request_context: Any
+    ) -> None:
+        """A view that calls asynchronous code twice is cancelled in the second one."""
+
+        async def quick() -> None:
+            async with async_atomic():
+                await sync_to_async(do)("SELECT 1")
+
+        async def twice() -> None:
+            await sync_to_async(async_to_sync(quick))()
+            await self.waiting_in_a_block()
+
+        task = await start(project, self.view_in_a_transaction(twice))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 20)
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+
+class TestATaskThatOutlivesTheWaitingThread:
+    """It was in a block in the transaction of that thread, and uses the database again."""
+
+    @staticmethod
+    async def outlive(found: list[type[BaseException]]) -> None:
+        is_inside, is_over = asyncio.Event(), asyncio.Event()
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def late() -> None:
+            async with async_atomic():
+                await sync_to_async(do)("SELECT 1")
+                is_inside.set()
+                await is_over.wait()
+                await sync_to_async(do)("SELECT 2")
+
+        async def fail() -> None:
+            tasks.append(asyncio.create_task(late()))
+            await is_inside.wait()
+            raise LookupError
+
+        def synchronous_view() -> None:
+            try:
+                with transaction.atomic():
+                    async_to_sync(fail)()
+            except LookupError:
+                pass
+
+        context = new_context(ContextKind.REQUEST)
+        async with ContextScope(context):
+            await sync_to_async(synchronous_view)()
+            is_over.set()
+            await asyncio.wait(tasks)
+            found.append(type(tasks[0].exception()))
+        await context.end()
+
+    def begin(self) -> tuple[threading.Thread, list[type[BaseException]]]:
+        """In an event loop that a test survives."""
+        found: list[type[BaseException]] = []
+        thread = threading.Thread(target=lambda: asyncio.run(self.outlive(found)), daemon=True)
+        thread.start()
+        return thread, found
+
+    def test_is_told(self, project: Project) -> None:
+        thread, found = self.begin()
+        thread.join(PATIENCE)
+        assert found == [TransactionBlockEnded]
+        assert until(project.is_quiet)
+
+    def test_would_lock_up_the_event_loop_if_its_call_went_to_the_workers(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control: from where the workers' lock is held already."""
+        monkeypatch.setattr(enclosing, "asgirefs_own", lambda executor: executor)
+        thread, found = self.begin()
+        thread.join(1)
+        assert found == []
+        assert project.workers.lock.locked()
+        project.workers.lock.release()  # the thread must not stay for good
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
