@@ -350,6 +350,21 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         without ``DEBUG`` nothing else writes the log."""
         return bool(self.force_debug_cursor or (self.queries_log and not settings.DEBUG))
 
+    @property
+    def has_session(self) -> bool:
+        """Whether a block that begins on this alias is to see what is here: a transaction, state
+        of the session, what watches its queries. Rows that somebody has yet to read are none of its."""
+        lease = self.connection
+        return (
+            self.in_atomic_block
+            or bool(self.execute_wrappers)
+            or self.is_recorded
+            or (
+                lease is not None
+                and (lease.has_session or self.autocommit != self.settings_dict["AUTOCOMMIT"])
+            )
+        )
+
     def note_reader(self, cursor: object) -> None:
         """An asynchronous cursor has rows left to read here."""
         if self.readers is None:

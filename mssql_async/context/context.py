@@ -23,7 +23,7 @@ from asgiref.sync import SyncToAsync
 
 from .calls import Call, running_task
 from .threads import WaitingThread
-from .worker import GRACE, LEAVE_TIME, Worker
+from .worker import GRACE, LEAVE_TIME, NO_SESSIONS, Worker
 from .workers import WorkerPool
 
 logger = logging.getLogger("mssql_async.context")
@@ -74,6 +74,9 @@ class Context:
         self.pinned_to: Worker | None = None
         self.in_line_since: float | None = None
         """When it came into the line of those that have a call to run and no worker."""
+        self.sessions = NO_SESSIONS
+        """The aliases that it has a session with state on, or a transaction. Written on the
+        worker, after each call."""
         self.beneath_a_worker = False
         """Whether a call on a worker waits for it (``async_to_sync`` in synchronous code)."""
         self._epoch = workers.epoch

@@ -106,8 +106,8 @@ async def enclosing(using: str) -> Enclosing | None:
     if context is not None:
         if context.kind in _TAKE_TURNS and not _is_outlived(context):
             return Enclosing(context)
-        if context.home.pinned_to is not None and not context.is_over:
-            return Enclosing(context)  # a session with state, which the block is to see
+        if not context.is_over and _is_seen_by_blocks(context, using):
+            return Enclosing(context)
     wrappers = _in_transaction_of_this_thread()
     if any(wrapper.alias == using for wrapper in wrappers):
         # Only a test's fixture, or whoever calls asyncio.run in a transaction.
@@ -118,6 +118,14 @@ async def enclosing(using: str) -> Enclosing | None:
 def _is_outlived(context: Context) -> bool:
     """Whether a task goes on without it. In a block that is over it cannot."""
     return context.kind is ContextKind.CONNECTION and context.is_over
+
+
+def _is_seen_by_blocks(context: Context, using: str) -> bool:
+    """Whether it has a session with state on that alias, or code that keeps something in its
+    thread. Unread rows, and what there is on other aliases, would only make blocks that have
+    nothing to do with it take turns, even with who reads the rows."""
+    home = context.home
+    return home.pinned_to is not None and (using in home.sessions or home.workers.keep)
 
 
 async def in_transaction(using: str | None) -> bool:

@@ -61,6 +61,10 @@ class DjangoConnections:
             if tidy is not None:
                 tidy()
 
+    def sessions(self) -> frozenset[str]:
+        wrappers = connections.all(initialized_only=True)
+        return frozenset(wrapper.alias for wrapper in wrappers if _has_session(wrapper))
+
     def leave(self, context: object) -> None:
         adopted, self._here.adopted = self._here.adopted, None
         for alias in adopted or ():
@@ -103,3 +107,9 @@ def _holds_a_place(wrapper: BaseDatabaseWrapper) -> bool:
     else bounds how many contexts do that, so it must not keep others from working."""
     at_rest: bool | None = getattr(wrapper, "at_rest", None)
     return wrapper.in_atomic_block or at_rest is False
+
+
+def _has_session(wrapper: BaseDatabaseWrapper) -> bool:
+    has_session: bool | None = getattr(wrapper, "has_session", None)
+    # Nobody knows what is in the session of another backend's.
+    return wrapper.connection is not None if has_session is None else has_session

@@ -38,6 +38,8 @@ GRACE = 0.1
 #: reset of its session takes more than :data:`GRACE`, and says nothing of the server.
 LEAVE_TIME = 3.0
 
+NO_SESSIONS: frozenset[str] = frozenset()
+
 #: Seconds until a call is told again: the driver may have been about to begin its statement.
 _AGAIN = (0.02, 0.1, 0.5, 2.5)
 
@@ -83,6 +85,9 @@ class Surroundings(Protocol):
 
     def tidy(self) -> None:
         """End here what was given up elsewhere. It runs as a call of its context."""
+
+    def sessions(self) -> frozenset[str]:
+        """Of what ties it: the aliases whose next block belongs into the same session."""
 
     def leave(self, context: Any) -> None:
         """The context has ended: end what it left here, and say what should not have been
@@ -316,6 +321,9 @@ class Worker:
         """Decide whose worker this is now; returns what it runs next."""
         at_rest = self._at_rest()
         self.is_extra = not at_rest and not self._holds_a_place()
+        home = call.context.home
+        if home.block is None:  # all that is done in a block belongs to it, whatever the alias
+            home.sessions = NO_SESSIONS if at_rest else self._pool.surroundings.sessions()
         following = self._pool.finished(self, call, at_rest=at_rest)
         if following is call:  # nobody comes back for what it left
             self._leave(call.context)

@@ -185,11 +185,14 @@ class LeasedConnection:
     def pinned(self) -> bool:
         """Whether the session must stay with this context."""
         hold = self._hold
-        return hold is not None and (
-            self._in_transaction
-            or self._dirty
-            or hold.result is not None
-            or self._scope is LeaseScope.CONTEXT
+        return hold is not None and (hold.result is not None or self.has_session)
+
+    @property
+    def has_session(self) -> bool:
+        """Whether later statements of this context are to find what earlier ones have left. Of
+        unread rows they need nothing."""
+        return self._hold is not None and (
+            self._in_transaction or self._dirty or self._scope is LeaseScope.CONTEXT
         )
 
     def acquire(self) -> None:

@@ -43,6 +43,9 @@ class StubSurroundings:
     def holds_a_place(self) -> bool:
         return True
 
+    def sessions(self) -> frozenset[str]:
+        return frozenset()
+
     def leave(self, context: Any) -> None:
         self.left.append(context)
         self.here.tie = None
