@@ -353,7 +353,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     @property
     def has_session(self) -> bool:
         """Whether a block that begins on this alias is to see what is here: a transaction, state
-        of the session, what watches its queries. Rows that somebody has yet to read are none of its."""
+        of the session, what watches its queries. Rows that somebody has yet to read are not."""
         lease = self.connection
         return (
             self.in_atomic_block

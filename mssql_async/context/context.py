@@ -258,7 +258,10 @@ class Context:
 
 def current_context() -> Context | None:
     """The context of the running task, if it is one of ours."""
-    context = getattr(SyncToAsync.thread_sensitive_context.get(None), "context", None)
+    scope: Any = SyncToAsync.thread_sensitive_context.get(None)
+    if getattr(scope, "is_left", False):
+        scope = scope.go_back()
+    context = getattr(scope, "context", None)
     return context if isinstance(context, Context) else None
 
 

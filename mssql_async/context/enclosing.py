@@ -94,6 +94,7 @@ async def around_a_request() -> Enclosing | None:
 
 async def enclosing(using: str) -> Enclosing | None:
     """What a block on ``using`` is nested in; ``None``: it is a transaction of its own."""
+    context = current_context()  # first: it may find what waits above, too
     executor = waiting_executor()
     if executor is not None:
         try:
@@ -102,7 +103,6 @@ async def enclosing(using: str) -> Enclosing | None:
             pass  # this task has outlived the async_to_sync around it
         else:
             return _Shared.of_thread(executor) if tied else None
-    context = current_context()
     if context is not None:
         if context.kind in _TAKE_TURNS and not _is_outlived(context):
             return Enclosing(context)

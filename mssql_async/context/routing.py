@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import weakref
 from asyncio import events
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -15,6 +16,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db import Error
 from django.db.transaction import TransactionManagementError
 
+from .calls import running_task
 from .context import Context, ContextKind
 from .errors import TransactionBlockEnded
 from .nested import heeding_nested
@@ -39,6 +41,9 @@ class ContextExecutor(Executor):
         if args or kwargs:
             run = functools.partial(run, *args, **kwargs)
         if context.is_over:
+            outside = _executor_outside(context)
+            if outside is not None:
+                return outside.submit(fn, *args, **kwargs)
             context = self._after_the_end()
         if context.kind is ContextKind.BLOCK:
             run = functools.partial(_run_in_block, context, run)
@@ -62,6 +67,25 @@ class ContextExecutor(Executor):
                 "is over. Await the task inside the block, or start it outside."
             )
         return context.afterlife()
+
+
+def _executor_outside(context: Context) -> Executor | None:
+    """Where the running task's calls go if it has begun the context and left it, though not where
+    it is itself. ``None``: it has outlived it."""
+    scope = SyncToAsync.thread_sensitive_context.get(None)
+    if not isinstance(scope, ContextScope) or scope.context is not context:
+        return None
+    outer = scope.go_back()
+    if outer is scope:
+        return None
+    # As asgiref chooses.
+    beneath: Executor | None = getattr(AsyncToSync.executors, "current", None)
+    if beneath is not None:
+        return beneath
+    if outer is not None:
+        return SyncToAsync.context_to_thread_executor[outer]
+    loop = asyncio.get_running_loop()
+    return AsyncToSync.loop_thread_executors.get(loop) or SyncToAsync.single_thread_executor
 
 
 class EndExecutor(ContextExecutor):
@@ -176,9 +200,14 @@ class ContextScope(ThreadSensitiveContext):
         self.context = context
         self.is_of_an_end = isinstance(executor, EndExecutor)
         self.is_left = False
+        self._task: weakref.ref[asyncio.Task[Any]] | None = None
+        """Who has entered it."""
 
     def enter(self) -> None:
-        self._outer = SyncToAsync.thread_sensitive_context.get(None)
+        outer = SyncToAsync.thread_sensitive_context.get(None)
+        self._outer = outer.go_back() if isinstance(outer, ContextScope) else outer
+        task = running_task()
+        self._task = None if task is None else weakref.ref(task)
         self.token = SyncToAsync.thread_sensitive_context.set(self)
         SyncToAsync.context_to_thread_executor[self] = self._context_executor
         # A parent async_to_sync has priority in asgiref; inside, calls go to the workers.
@@ -197,24 +226,42 @@ class ContextScope(ThreadSensitiveContext):
     def exit(self) -> None:
         """Give back what routed calls before. An asynchronous generator may do that in
         another task than the one that entered, or while a context inside of it is open: then
-        what routes calls there stays."""
+        what routes calls there stays, until they ask (:meth:`go_back`)."""
         self.is_left = True
         token, self.token = self.token, None
-        old_executor, self._old_executor = self._old_executor, None
         if token is None or SyncToAsync.thread_sensitive_context.get(None) is not self:
             return
+        old_executor = self._old_executor
         outer: Any = self._outer  # asgiref takes None for none
-        if isinstance(outer, ContextScope) and outer.is_left:
-            while isinstance(outer, ContextScope) and outer.is_left:
-                outer = outer._outer  # noqa: SLF001 - it was left before this one
+        try:
+            SyncToAsync.thread_sensitive_context.reset(token)
+        except ValueError:  # of another task
             SyncToAsync.thread_sensitive_context.set(outer)
         else:
-            try:
-                SyncToAsync.thread_sensitive_context.reset(token)
-            except ValueError:  # of another task
-                SyncToAsync.thread_sensitive_context.set(outer)
+            # Nobody comes back to it, and of tasks that each begin the next one it would keep all.
+            self._outer = self._old_executor = self._task = None
         if old_executor is not None:
             AsyncToSync.executors.current = old_executor
+        if isinstance(outer, ContextScope):
+            outer.go_back()  # it may have been left before this one
+
+    def go_back(self) -> Any:
+        """Have the running task's calls go outside of what it has entered and was left since,
+        by whoever closed a generator of it. Returns what routes them now; a task that has
+        only been started inside stays where it is."""
+        if not self._is_left_behind():
+            return self
+        outer: Any = self._outer  # asgiref takes None for none
+        SyncToAsync.thread_sensitive_context.set(outer)
+        if self._old_executor is not None:
+            AsyncToSync.executors.current = self._old_executor
+        return outer.go_back() if isinstance(outer, ContextScope) else outer
+
+    def _is_left_behind(self) -> bool:
+        if not self.is_left or self._task is None:
+            return False
+        task = running_task()
+        return task is not None and self._task() is task
 
     async def __aenter__(self) -> ContextScope:
         self.enter()

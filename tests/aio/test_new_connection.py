@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import ProgrammingError, connection
 
 from mssql_async.aio import async_connections, async_new_connection
-from mssql_async.context import ContextKind, current_context
+from mssql_async.context import Context, ContextKind, ContextScope, current_context
 from mssql_async.errors import PoolTimeout
 from mssql_async.transaction import async_atomic
 from tests.context.project import Project
@@ -310,3 +312,43 @@ class TestAThousandTimes:
         sessions = project.server.sessions()
         assert len(sessions) <= size
         assert not any(session.in_transaction for session in sessions)
+
+
+class TestTasksThatEachBeginTheNextOne:
+    async def contexts(self, count: int) -> int:
+        """How many of as many contexts are kept at the last one."""
+        contexts: list[weakref.ref[Context]] = []
+        kept: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def job(left: int) -> None:
+            async with async_new_connection():
+                context = current_context()
+                assert context is not None
+                contexts.append(weakref.ref(context))
+                assert await ask("SELECT 1") == 1
+                if left:
+                    asyncio.create_task(job(left - 1))  # noqa: RUF006 - the loop has it soon
+                else:
+                    gc.collect()
+                    kept.set_result(sum(each() is not None for each in contexts))
+
+        async with request():
+            asyncio.create_task(job(count))  # noqa: RUF006
+            return await kept
+
+    async def test_keep_none_of_the_contexts_before(self, project: Project) -> None:
+        assert await self.contexts(30) <= 3
+
+    async def test_would_keep_all_if_what_they_have_left_led_to_the_one_before(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        exit_scope = ContextScope.exit
+
+        def exit_and_remember(scope: ContextScope) -> None:
+            outer = scope._outer
+            exit_scope(scope)
+            scope._outer = outer
+
+        monkeypatch.setattr(ContextScope, "exit", exit_and_remember)
+        assert await self.contexts(30) > 25

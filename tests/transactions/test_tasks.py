@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import DatabaseError
+from asgiref.sync import SyncToAsync, async_to_sync, sync_to_async
+from django.db import DatabaseError, transaction
 from django.db.transaction import TransactionManagementError
 
+from mssql_async.aio import async_new_connection
 from mssql_async.context import Context, ContextScope, TransactionBlockEnded, WorkerTimeout
 from mssql_async.context.workers import WorkerPool
 from mssql_async.transaction import Outcome, async_atomic
-from tests.context.project import Project, do, until
+from tests.context.project import Project, ask, do, until
 from tests.shop.models import Tag
 
 from .support import add, depth, request, rows, spid
@@ -453,6 +455,107 @@ async def test_a_generator_that_is_forgotten_rolls_back(project: Project) -> Non
         )
         await add("c")
     assert rows(project) == ["c"]
+
+
+async def break_off_a_generator() -> None:
+    """The event loop closes it, in a task of its own."""
+    is_closed = asyncio.Event()
+
+    async def generate() -> AsyncIterator[int]:
+        try:
+            async with async_atomic(), async_atomic():
+                await add("a")
+                yield 1
+                await add("b")
+        finally:
+            is_closed.set()
+
+    async for _ in generate():
+        break
+    await is_closed.wait()
+    await add("c")
+    async with async_atomic():
+        await add("d")
+        assert await depth() == 1
+    async with async_new_connection():
+        assert await depth() == 0
+    assert await depth() == 0
+
+
+@pytest.mark.parametrize("around", [request, contextlib.nullcontext, async_atomic])
+async def test_who_breaks_off_a_generator_goes_on_outside_of_its_block(
+    project: Project, around: Callable[[], contextlib.AbstractAsyncContextManager[Any]]
+) -> None:
+    if around is async_atomic:
+        async with async_atomic():
+            await break_off_a_generator_in_a_block()
+    else:
+        async with around():
+            await break_off_a_generator()
+    assert rows(project) == ["c", "d"]
+
+
+async def break_off_a_generator_in_a_block() -> None:
+    is_closed = asyncio.Event()
+
+    async def generate() -> AsyncIterator[int]:
+        try:
+            async with async_atomic():
+                await add("a")
+                yield 1
+        finally:
+            is_closed.set()
+
+    async for _ in generate():
+        break
+    await is_closed.wait()
+    await add("c")
+    async with async_atomic():
+        await add("d")
+
+
+async def test_who_did_not_ask_would_stay_in_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(ContextScope, "go_back", lambda scope: scope)
+    with pytest.raises(TransactionBlockEnded):
+        async with request():
+            await break_off_a_generator()
+
+
+async def test_synchronous_code_that_breaks_one_off_goes_on_in_its_transaction(
+    project: Project,
+) -> None:
+    def view() -> None:
+        with transaction.atomic():
+            async_to_sync(break_off_a_generator_in_a_block)()
+            assert ask("SELECT @@TRANCOUNT") == 1
+
+    async with request():
+        await sync_to_async(view)()
+    assert rows(project) == ["c", "d"]
+
+
+async def test_a_task_started_inside_stays_there_after_a_connection_of_its_own(
+    project: Project,
+) -> None:
+    is_inside, is_over = asyncio.Event(), asyncio.Event()
+
+    async def outlive() -> None:
+        async with async_new_connection():
+            is_inside.set()
+            await is_over.wait()
+        await add("outside")
+
+    async with request():
+        async with async_atomic():
+            task = asyncio.create_task(outlive())
+            await is_inside.wait()
+        is_over.set()
+        with pytest.raises(TransactionBlockEnded, match="outlived"):
+            await task
+    assert rows(project) == []
 
 
 async def test_blocks_that_are_left_in_the_wrong_order_are_rolled_back(project: Project) -> None:
