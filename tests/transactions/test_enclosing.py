@@ -4,6 +4,7 @@ else that the request holds."""
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.db import connections
 
 from mssql_async.context import Context, WorkerTimeout, enclosing
 from mssql_async.transaction import async_atomic
-from tests.context.project import PATIENCE, Project, ask, do
+from tests.context.project import PATIENCE, Project, ask, do, until
 from tests.shop.models import Author, Tag
 
 from .conftest import OTHER
@@ -196,3 +197,16 @@ async def test_it_sees_the_execute_wrappers_of_its_request(project: Project) -> 
         async with async_atomic():
             await sync_to_async(do)("SELECT 7")
     assert "SELECT 7" in seen
+
+
+async def test_it_stays_on_the_thread_that_its_request_keeps(project: Project) -> None:
+    """For code that has something in thread-locals."""
+    project.use_workers(keep=True)
+    try:
+        async with request():
+            thread = await sync_to_async(threading.get_ident)()
+            async with async_atomic():
+                assert await sync_to_async(threading.get_ident)() == thread
+        assert await asyncio.to_thread(until, project.is_quiet)
+    finally:
+        project.use()
