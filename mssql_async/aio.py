@@ -225,7 +225,6 @@ class AsyncCursor:
         inner, self._inner = self._inner, None
         self._holds = False
         if inner is not None:
-            _forget_reader(inner.db, self)
             with inner.db.wrap_database_errors:
                 inner.close()
 
@@ -278,9 +277,8 @@ class AsyncCursor:
         self._holds = not getattr(inner, "is_read", False)
         if self._holds:
             self._worker = current_worker()
-            _note_reader(inner.db, self)
         else:
-            _forget_reader(inner.db, self)
+            self._close_here()  # one that is open keeps the worker
 
     async def _visit(self, call: Callable[..., R], *args: Any) -> R:
         try:
@@ -376,18 +374,6 @@ def _rows_are_elsewhere() -> InterfaceError:
         "one that has ended: a transaction block or connection of its own has none of the rows "
         "from outside of it. Read them where the statement was executed."
     )
-
-
-def _note_reader(wrapper: Any, cursor: AsyncCursor) -> None:
-    note = getattr(wrapper, "note_reader", None)
-    if note is not None:
-        note(cursor)
-
-
-def _forget_reader(wrapper: Any, cursor: AsyncCursor) -> None:
-    readers = getattr(wrapper, "readers", None)
-    if readers is not None:
-        readers.discard(cursor)
 
 
 def _home() -> Context | None:

@@ -114,8 +114,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         # So that the dialect reads no result to its end before it gives the first row: the
         # lease does what MARS would be needed for.
         self.supports_mars = True
-        self.readers: weakref.WeakSet[Any] | None = None
-        """Asynchronous cursors with rows that were not read yet, which only this thread can."""
         self._received_wrappers: list[Any] = []
         """Execute wrappers that receivers of ``connection_created`` have installed."""
         self._span = 0
@@ -328,10 +326,13 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             not self.in_atomic_block
             # The next connection gets from the same receivers what this one has got.
             and self.execute_wrappers == self._received_wrappers
-            and not self.readers
             and (
                 lease is None
-                or (lease.state is LeaseState.FREE and self.autocommit == lease.autocommit)
+                or (
+                    lease.state is LeaseState.FREE
+                    and self.autocommit == lease.autocommit
+                    and not lease.has_open_cursors
+                )
             )
             and (lease is None or self.autocommit == self.settings_dict["AUTOCOMMIT"])
         )
@@ -365,12 +366,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             )
         )
 
-    def note_reader(self, cursor: object) -> None:
-        """An asynchronous cursor has rows left to read here."""
-        if self.readers is None:
-            self.readers = weakref.WeakSet()
-        self.readers.add(cursor)
-
     def tidy(self) -> None:
         """End what was given up elsewhere: cursors and iterators that nobody will read on."""
         if self.connection is not None:
@@ -393,7 +388,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
         """The context is over: give back what it still holds, and say what that was."""
         lease = self.connection
         left = None if lease is None else self._left(lease)
-        self.readers = None
         self.force_debug_cursor = False
         self.queries_log.clear()
         if lease is not None:
@@ -440,7 +434,6 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def _end_span(self) -> None:
         """Give back what the context that was here before has left."""
         lease, self._span = self.connection, 0
-        self.readers = None
         if lease is None:
             return
         left = self._left(lease)

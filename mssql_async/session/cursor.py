@@ -77,6 +77,12 @@ class LeasedCursor:
         result = self._result
         if result is not None and result.raw is not None:
             self._lease.orphan(result)
+        elif not self._closed:
+            self._lease.cursor_is_gone()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     @property
     def connection(self) -> LeasedConnection:
@@ -310,6 +316,8 @@ class LeasedCursor:
         if lease.identify() != lease.owner and not lease.may_be_shared():
             if result is not None and result.raw is not None:
                 lease.orphan(result)
+            else:
+                lease.cursor_is_gone()
             return
         if result is not None and result.raw is not None:
             lease.end_result(result)

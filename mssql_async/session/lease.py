@@ -122,6 +122,7 @@ class LeasedConnection:
         """Connections that serve nothing but the unread rows of a cursor."""
         self._orphans: deque[Result] = deque()
         self._on_orphan = on_orphan
+        self._cursors: weakref.WeakSet[LeasedCursor] = weakref.WeakSet()
         self._guard = Guard()
         self._ended: LeaseState | None = None
         self._autocommit = True
@@ -357,6 +358,16 @@ class LeasedConnection:
         """Nobody will read the rest of this one. Called by finalizers and from other threads,
         so it is only written down: the lease looks at its next touch."""
         self._orphans.append(result)
+        self._on_orphan()
+
+    @property
+    def has_open_cursors(self) -> bool:
+        """Whether somebody has a cursor that was not closed. It holds no connection unless it has
+        unread rows, but may execute again, which it can only here."""
+        return not all(cursor.is_closed for cursor in self._cursors)
+
+    def cursor_is_gone(self) -> None:
+        """One that was not closed. Called by finalizers and from other threads, too."""
         self._on_orphan()
 
     def tidy(self) -> None:
@@ -639,7 +650,9 @@ class LeasedConnection:
         """A cursor. It takes part in the lease from its first ``execute`` on."""
         if self._ended is not None:
             raise lease_over(self._ended.value)
-        return LeasedCursor(self)
+        cursor = LeasedCursor(self)
+        self._cursors.add(cursor)
+        return cursor
 
     def execute(self, sql: str, *params: Any) -> LeasedCursor:
         return self.cursor().execute(sql, *params)

@@ -26,6 +26,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from mssql_async.aio import READ_AHEAD, AsyncCursor, async_connections, async_new_connection
 from mssql_async.devserver.faults import Sessions
 from mssql_async.errors import PoolTimeout
+from mssql_async.session.lease import LeasedConnection
 from mssql_async.transaction import async_atomic
 from tests.context.project import Project
 
@@ -319,9 +320,9 @@ class TestWhatIsHeld:
     async def test_without_the_pin_those_rows_are_lost(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The control: nobody knows that rows are left in memory."""
+        """The control: nobody asks whether a cursor is open."""
         project.use(max_size=1, acquire_timeout=60)
-        monkeypatch.setattr("mssql_async.aio._note_reader", lambda wrapper, cursor: None)
+        monkeypatch.setattr(LeasedConnection, "has_open_cursors", False)
         async with request(), cursor() as one:
             await one.execute(THREE)
             assert await ask("SELECT 5") == 5
