@@ -208,6 +208,13 @@ class TestWaiting:
         assert events is not None
         assert any(getattr(event, "rows", None) == [(1_000_000,)] for event in events)
 
+    def test_a_loop_that_says_nothing_goes_on_where_waiting_is_allowed(self, one: Door) -> None:
+        run = one.session.batch("DECLARE @i int = 0; WHILE 1 = 1 IF @i = 7 SET @i = 2")
+        with pytest.raises(WouldWait):
+            run.advance(may_wait=False)
+        one.session.interrupt()
+        assert run.advance(may_wait=True) is None
+
 
 class TestDeadlocks:
     def test_a_cycle_over_two_databases_has_a_victim(self, one: Door, other: Door) -> None:

@@ -81,6 +81,53 @@ def test_the_drivers_transactions_are_begun_by_the_first_statement(connect: Conn
     assert value(other, "SELECT n FROM t WHERE id = 1") == 7
 
 
+SILENT_LOOPS = {
+    "a loop that says nothing": "DECLARE @i int = 0; WHILE 1 = 1 IF @i = 7 SET @i = 2",
+    "an expression that reads on and on": (
+        "DECLARE @i bigint; SET @i = (SELECT COUNT(*) FROM GENERATE_SERIES(1, 5000) AS a "
+        "CROSS JOIN GENERATE_SERIES(1, 100000) AS b)"
+    ),
+}
+
+
+@pytest.mark.parametrize("sql", SILENT_LOOPS.values(), ids=SILENT_LOOPS.keys())
+def test_a_query_timeout_ends_what_says_nothing_and_others_are_served(
+    connect: Connect, sql: str
+) -> None:
+    connection, other = connect(), connect()
+    connection.timeout = 1
+    failures: list[tuple[str, str]] = []
+    looping = threading.Thread(target=lambda: failures.append(failure(connection, sql)))
+    looping.start()
+    assert value(other, "SELECT 1") == 1
+    looping.join()
+    assert failures[0][0] == "HYT00"
+    assert value(connection, "SELECT 1") == 1
+
+
+def test_a_cancel_ends_a_loop_that_says_something_all_the_time(connect: Connect) -> None:
+    connection, other = connect(), connect()
+    spid = value(connection, "SELECT @@SPID")
+    cursor = connection.cursor()
+    failures: list[pyodbc.Error] = []
+
+    def loop() -> None:
+        try:
+            cursor.execute("DECLARE @i bigint = 0; WHILE 1 = 1 SET @i = @i + 1")
+        except pyodbc.Error as problem:
+            failures.append(problem)
+
+    looping = threading.Thread(target=loop)
+    looping.start()
+    while not value(other, "SELECT 1 FROM sys.dm_exec_requests WHERE session_id = ?", spid):
+        pass
+    while looping.is_alive():  # the driver heeds no cancel before it has sent the request
+        cursor.cancel()
+        looping.join(0.05)
+    assert failures[0].args[0] == "HY008"
+    assert value(connection, "SELECT 1") == 1
+
+
 def test_a_reset_leaves_the_isolation_level_and_nothing_else(connect: Connect) -> None:
     connection = connect()
     connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SET DATEFIRST 2")

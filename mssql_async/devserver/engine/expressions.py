@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from ..sqltypes import SqlType, StorageValue
-from ..tsql import compiler
+from ..tsql import compiler, nodes
 from .formatting import fit
 from .frames import Frame
 from .plancache import CachedPlan
@@ -42,6 +42,11 @@ class Expressions:
         """Whether a condition is true (unknown is not)."""
         rows = self._read_all(frame, self._plans.predicate_plan(frame, condition))
         return bool(rows and rows[0][0])
+
+    @staticmethod
+    def reads_tables(expression: exp.Expression) -> bool:
+        """Whether an expression may take any time: it must not on a thread that may not wait."""
+        return expression.find(nodes.SelectQuery) is not None
 
     def convert(self, value: StorageValue, source: SqlType, target: SqlType) -> StorageValue:
         """Convert a value of a parameter or variable as an assignment does."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,6 +14,9 @@ from .locks import Interrupted
 from .steps import FULL_CHUNK, Control, Steps
 
 _MANY_EVENTS = 512
+_INLINE_SECONDS = 0.02
+"""What a request may spend on a thread that may not wait, before a worker goes on with it: a
+loop that says nothing must neither keep others waiting nor an attention from being read."""
 
 
 class Runner(Protocol):
@@ -19,6 +24,7 @@ class Runner(Protocol):
 
     busy: threading.RLock
     may_wait: bool
+    give_way_at: float
 
     @property
     def spid(self) -> int: ...
@@ -57,6 +63,7 @@ class EngineRun:
             if self._steps is None:  # closed meanwhile
                 return None
             session.may_wait = may_wait
+            session.give_way_at = math.inf if may_wait else time.monotonic() + _INLINE_SECONDS
             return self._collect(self._steps)
         finally:
             session.release_busy()

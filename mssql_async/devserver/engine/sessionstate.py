@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import sqlite3
 import threading
 import time
@@ -125,6 +126,8 @@ class SessionState:
     def _start_interruptible(self) -> None:
         self.may_wait = True
         """Whether the thread that runs the request may wait: see ``Run.advance``."""
+        self.give_way_at = math.inf
+        """When (by the monotonic clock) a thread that may not wait has done enough."""
         self.interrupted = threading.Event()
         self.interrupted_at = 0.0
         self.transaction_lost = False
