@@ -189,6 +189,57 @@ class TestErrorHandling:
         outcome = door.attempt("SELECT 1/0; SELECT @@ERROR; SELECT @@ERROR")
         assert outcome.sets[-2:] == [[(8134,)], [(0,)]]
 
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "USE app",
+            "SET NOCOUNT OFF",
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            "PRINT 'x'",
+            "RAISERROR('x', 10, 1)",
+            "BEGIN TRAN; COMMIT",
+            "BEGIN TRAN",
+            "SAVE TRAN s",
+            "ROLLBACK",
+            "CREATE TABLE #reset (a int)",
+            "TRUNCATE TABLE #reset",
+            "WAITFOR DELAY '00:00:00'",
+            "IF 1 = 1 SET NOCOUNT OFF",
+            "IF 1 = 2 SELECT 1",
+        ],
+    )
+    def test_what_counts_no_rows_leaves_rowcount_and_error_at_zero(
+        self, door: Door, statement: str
+    ) -> None:
+        door.run("CREATE TABLE #reset (a int)" if "TRUNCATE" in statement else "SELECT 1")
+        if statement in ("SAVE TRAN s", "ROLLBACK"):
+            door.run("BEGIN TRAN")
+        counted = door.run(f"SELECT 1 UNION SELECT 2; {statement}; SELECT @@ROWCOUNT")
+        assert counted.sets[-1] == [(0,)]
+        if "CREATE" in statement:
+            door.run("DROP TABLE #reset")
+        if statement == "ROLLBACK":
+            door.run("BEGIN TRAN")
+        failed = door.attempt(f"SELECT 1/0; {statement}; SELECT @@ERROR")
+        assert failed.sets[-1] == [(0,)]
+
+    def test_a_statement_that_failed_has_touched_no_row(self, door: Door) -> None:
+        door.run("CREATE TABLE #once (a int PRIMARY KEY)")
+        outcome = door.attempt(
+            "INSERT #once VALUES (1), (2); INSERT #once VALUES (1); SELECT @@ROWCOUNT"
+        )
+        assert outcome.sets[-1] == [(0,)]
+
+    def test_an_assignment_counts_one_and_execute_keeps_what_its_statements_left(
+        self, door: Door
+    ) -> None:
+        two = "SELECT 1 UNION SELECT 2"
+        assert door.run(f"{two}; DECLARE @a int = 3; SELECT @@ROWCOUNT").sets[-1] == [(1,)]
+        assert door.run(f"{two}; DECLARE @a int; SELECT @@ROWCOUNT").sets[-1] == [(2,)]
+        assert door.run(f"EXEC ('{two}'); SELECT @@ROWCOUNT").sets[-1] == [(2,)]
+        failed = door.attempt("EXEC sp_executesql N'SELECT 1/0'; SELECT @@ERROR")
+        assert failed.sets[-1] == [(8134,)]
+
     def test_errors_nest(self, door: Door) -> None:
         outcome = door.run(
             "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH "
@@ -198,6 +249,21 @@ class TestErrorHandling:
             "END CATCH"
         )
         assert outcome.sets[-2:] == [[(245,)], [(8134,)]]
+
+
+class TestVariables:
+    def test_a_declaration_in_a_loop_declares_once(self, door: Door) -> None:
+        outcome = door.run(
+            "DECLARE @i int = 0; WHILE @i < 3 BEGIN DECLARE @n int; DECLARE @t TABLE (a int); "
+            "SET @i += 1; SET @n = ISNULL(@n, 0) + @i; INSERT @t VALUES (@i) END; "
+            "SELECT @n, (SELECT COUNT(*) FROM @t)"
+        )
+        assert outcome.rows == [(6, 3)]
+
+    def test_a_name_is_declared_once_in_a_batch(self, door: Door) -> None:
+        assert door.error("DECLARE @a int, @a int").number == 134
+        assert door.error("DECLARE @a int; DECLARE @a int").number == 134
+        assert door.run("DECLARE @a int = 1; SELECT @a").value == 1
 
 
 class TestTemporaryTables:

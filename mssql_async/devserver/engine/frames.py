@@ -50,6 +50,8 @@ class Frame:
     values: dict[str, StorageValue] = field(default_factory=dict)
     types: dict[str, SqlType] = field(default_factory=dict)
     declared: dict[str, SqlType] = field(default_factory=dict)
+    declared_by: dict[str, object] = field(default_factory=dict)
+    """What declared a name: in a loop it does so once, and the value stays."""
     signature: int = 0
     tables: dict[str, Table] = field(default_factory=dict)
     scope_identity: int | None = None

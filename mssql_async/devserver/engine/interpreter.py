@@ -49,6 +49,20 @@ Handler = Callable[[Any, Frame, Any], Iterator[Step]]
 """Runs one kind of statement: interpreter, scope and statement go in."""
 
 _FLOW = (st.If, st.While, st.Block, st.TryCatch)
+_COUNTS = frozenset({st.Query, st.Insert, st.InsertExec, st.Update, st.Delete, st.Merge})
+_SETTLES_ITSELF = frozenset(
+    {
+        *_FLOW,
+        st.Break,
+        st.Continue,
+        st.Return,
+        st.Declare,
+        st.DeclareTable,
+        st.SetVariable,
+        st.Execute,
+        st.ExecuteString,
+    }
+)
 _DML = frozenset({Command.INSERT, Command.UPDATE, Command.DELETE, Command.MERGE})
 _SQLITE_BUSY_SNAPSHOT = 517
 
@@ -78,6 +92,7 @@ class Interpreter:
         frame.values.clear()
         frame.types.clear()
         frame.declared.clear()
+        frame.declared_by.clear()
         frame.signature = 0
         frame.in_try = 0
         frame.handling = None
@@ -203,7 +218,10 @@ class Interpreter:
                 )
             if session.statement_hook is not None:
                 self._admit(statement)
+            if time.monotonic() > session.give_way_at:
+                yield from self.execution.may_wait()
             yield from handler(self, frame, statement)
+            self._settle(type(statement))
         except CompilationFailed as failed:
             yield from self._failed(frame, statement, failed.problem, ends_scope=True)
         except SqlError as problem:
@@ -215,6 +233,18 @@ class Interpreter:
         finally:
             if not session.transaction.depth:
                 session.transaction.release_locks()
+
+    def _settle(self, statement: type) -> None:
+        """What a statement that succeeded leaves in @@ERROR and @@ROWCOUNT, where it has not
+        said so itself: "USE, SET <option>, … BEGIN TRANSACTION, or COMMIT TRANSACTION reset
+        the ROWCOUNT value to 0" ("@@ROWCOUNT"), and @@ERROR "is cleared and reset on each
+        statement executed" ("@@ERROR"). EXECUTE keeps what its statements left."""
+        if statement in _SETTLES_ITSELF:
+            return
+        session = self.session
+        session.last_error = 0
+        if statement not in _COUNTS:
+            session.row_count = 0
 
     def _admit(self, statement: st.Statement) -> None:
         """Ask whether a statement may run. Control of flow is asked by what it runs, and the
@@ -268,6 +298,7 @@ class Interpreter:
         if statement is not None and problem.line <= 1:
             problem.line = statement.line
         session.last_error = problem.number
+        session.row_count = 0
         if problem.severity >= ENDS_CONNECTION:
             yield from self.report(problem, Done(failed=True))
             raise BatchAborted

@@ -5,7 +5,7 @@ Source: SQL Server documentation, "Control-of-flow language", "TRY...CATCH".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from ...tsql import statements as st
@@ -17,8 +17,7 @@ from ..steps import Step
 
 
 def if_(interpreter: Interpreter, frame: Frame, statement: st.If) -> Iterator[Step]:
-    yield from _condition_access(interpreter, frame, statement.condition)
-    if interpreter.expressions.holds(frame, statement.condition):
+    if (yield from _holds(interpreter, frame, statement.condition)):
         yield from interpreter.block(frame, statement.then)
     else:
         yield from interpreter.block(frame, statement.otherwise)
@@ -29,8 +28,7 @@ def while_(interpreter: Interpreter, frame: Frame, statement: st.While) -> Itera
         interpreter.session.frame = frame
         if interpreter.session.interrupted.is_set():
             raise Interrupted
-        yield from _condition_access(interpreter, frame, statement.condition)
-        if not interpreter.expressions.holds(frame, statement.condition):
+        if not (yield from _holds(interpreter, frame, statement.condition)):
             return
         try:
             yield from interpreter.block(frame, statement.body)
@@ -39,11 +37,21 @@ def while_(interpreter: Interpreter, frame: Frame, statement: st.While) -> Itera
                 return
 
 
-def _condition_access(interpreter: Interpreter, frame: Frame, condition: Any) -> Iterator[Step]:
-    """Wait for locks that a condition with a subquery needs."""
-    if interpreter.session.transaction.depth:
+def _holds(interpreter: Interpreter, frame: Frame, condition: Any) -> Generator[Step, None, bool]:
+    """Whether a condition is true, once the locks are there that its subqueries need.
+
+    Looking is a statement like others: it leaves @@ERROR and @@ROWCOUNT at 0.
+    """
+    session = interpreter.session
+    if interpreter.expressions.reads_tables(condition):
+        yield from interpreter.execution.may_wait()
+    if session.transaction.depth:
         entry = interpreter.plans.predicate_plan(frame, condition)
         yield from interpreter.plans.access(entry)
+    found = interpreter.expressions.holds(frame, condition)
+    session.last_error = 0
+    session.row_count = 0
+    return found
 
 
 def block(interpreter: Interpreter, frame: Frame, statement: st.Block) -> Iterator[Step]:

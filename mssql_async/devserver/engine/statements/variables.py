@@ -16,10 +16,16 @@ from ..steps import Step
 
 
 def declare(interpreter: Interpreter, frame: Frame, statement: st.Declare) -> Iterator[Step]:
-    for name, declared, value in statement.variables:
-        frame.declare(name, declared, None, exact=True)
+    for variable in statement.variables:
+        name, declared, value = variable
+        folded = name.casefold()
+        if frame.declared_by.get(folded) is not variable:
+            frame.declare(name, declared, None, exact=True)
+            frame.declared_by[folded] = variable
         if value is not None:
-            frame.values[name.casefold()] = interpreter.expressions.evaluate(frame, value, declared)
+            frame.values[folded] = interpreter.expressions.evaluate(frame, value, declared)
+            interpreter.session.row_count = 1
+            interpreter.session.last_error = 0
     return
     yield
 
@@ -27,8 +33,12 @@ def declare(interpreter: Interpreter, frame: Frame, statement: st.Declare) -> It
 def declare_table(
     interpreter: Interpreter, frame: Frame, statement: st.DeclareTable
 ) -> Iterator[Step]:
-    if statement.name.casefold() in frame.tables or statement.name.casefold() in frame.types:
+    folded = statement.name.casefold()
+    if frame.declared_by.get(folded) is statement:
+        return
+    if folded in frame.tables or folded in frame.types:
         raise error(134, statement.name)
+    frame.declared_by[folded] = statement
     declare_table_variable(interpreter.session, frame, statement)
     return
     yield
@@ -41,6 +51,8 @@ def set_variable(
     declared = frame.declared.get(folded)
     if declared is None:
         raise CompilationFailed(error(137, statement.name, line=statement.line))
+    if interpreter.expressions.reads_tables(statement.value):
+        yield from interpreter.execution.may_wait()
     value = interpreter.expressions.evaluate(frame, statement.value, declared)
     frame.values[folded] = formatting.fit(value, declared)
     interpreter.session.row_count = 1
