@@ -702,6 +702,21 @@ MESSAGES: dict[int, tuple[int, str]] = {
         15,
         "Each GROUP BY expression must contain at least one column that is not an outer reference.",
     ),
+    240: (
+        16,
+        'Types don\'t match between the anchor and the recursive part in column "%1" of '
+        'recursive query "%2".',
+    ),
+    246: (16, 'No anchor member was specified for recursive query "%1".'),
+    310: (
+        15,
+        "The value %1 specified for the MAXRECURSION option exceeds the allowed maximum of %2.",
+    ),
+    530: (
+        16,
+        "The statement terminated. The maximum recursion %1 has been exhausted before statement "
+        "completion.",
+    ),
     252: (
         16,
         "Recursive common table expression '%1' does not contain a top-level UNION ALL operator.",

@@ -153,6 +153,16 @@ Rows = list[tuple[StorageValue, ...]]
          [(3,)]),
         ("WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT SUM(i) FROM n",
          [(15,)]),
+        ("WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
+         "SELECT COUNT(*) FROM n", [(101,)]),
+        ("WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
+         "SELECT COUNT(*) FROM n OPTION (MAXRECURSION 500, RECOMPILE)", [(501,)]),
+        ("WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
+         "SELECT COUNT(*) FROM n OPTION (MAXRECURSION 0)", [(501,)]),
+        ("WITH n AS (SELECT 1 AS i UNION ALL SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 3 "
+         "UNION ALL SELECT i - 1 FROM n WHERE i > 8) SELECT SUM(i) FROM n", [(33,)]),
+        ("WITH n AS (SELECT CAST('a' AS varchar(9)) AS s UNION ALL SELECT CAST(s + 'b' AS "
+         "varchar(9)) FROM n WHERE LEN(s) < 3) SELECT MAX(s) FROM n WHERE s = 'ABB'", [("abb",)]),
         # windows
         (
             "SELECT title, ROW_NUMBER() OVER (PARTITION BY author_id ORDER BY price DESC) "
@@ -243,6 +253,25 @@ def test_a_query_gives_its_rows(world: World, sql: str, expected: Rows) -> None:
         ("SELECT title + 1 FROM book", 245),
         ("SELECT *", 263),
         ("WITH n AS (SELECT i FROM n) SELECT * FROM n", 252),
+        ("WITH n AS (SELECT i FROM n UNION ALL SELECT i FROM n) SELECT * FROM n", 246),
+        (
+            "WITH n AS (SELECT 'a' AS s UNION ALL SELECT s + 'b' FROM n WHERE LEN(s) < 3) "
+            "SELECT * FROM n",
+            240,
+        ),
+        ("WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1.5 FROM n) SELECT * FROM n", 240),
+        ("WITH n AS (SELECT 1 AS i UNION ALL SELECT i FROM n) SELECT * FROM n", 530),
+        (
+            "WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 101) "
+            "SELECT COUNT(*) FROM n",
+            530,
+        ),
+        (
+            "WITH n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5) "
+            "SELECT COUNT(*) FROM n OPTION (MAXRECURSION 4)",
+            530,
+        ),
+        ("SELECT 1 OPTION (MAXRECURSION 40000)", 310),
     ],
 )
 def test_a_query_is_refused_with_its_number(world: World, sql: str, number: int) -> None:

@@ -12,7 +12,7 @@ from ..errors import SqlError
 from ..results import Command, ResultColumn
 from ..schema import Column, Table
 from ..sqltypes import BIT, SqlType
-from . import types
+from . import nodes, types
 from .job import Job
 from .modifications import Modifications
 from .names import Names, Source
@@ -30,7 +30,10 @@ def compile_statement(statement: Compilable, scope: Scope) -> Plan:
 
     :raises SqlError: with the statement's line, for what SQL Server refuses to compile.
     """
-    compiler = Modifications(Job(scope))
+    job = Job(scope)
+    if statement.tree.find(nodes.CommonTable) is not None:
+        job.most_recursions = _most_recursions(statement.tree)
+    compiler = Modifications(job)
     try:
         if isinstance(statement, Query):
             return _query_plan(compiler, statement.tree)
@@ -44,6 +47,13 @@ def compile_statement(statement: Compilable, scope: Scope) -> Plan:
     except SqlError as failure:
         failure.line = statement.line
         raise
+
+
+def _most_recursions(tree: exp.Expression) -> int:
+    """OPTION (MAXRECURSION n) of a statement: "When 0 is specified, no limit is applied. If
+    this option isn't specified, the default limit … is 100" ("Query hints")."""
+    given = (node.args.get("most_recursions") for node in tree.walk())
+    return next((number for number in given if number is not None), 100)
 
 
 def _query_plan(compiler: Modifications, tree: exp.Expression) -> Plan:

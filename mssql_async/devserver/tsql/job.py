@@ -34,6 +34,8 @@ class Job:
     #: The statement's WITH: name in SQLite to its definition.
     tables: dict[str, str] = field(default_factory=dict)
     recursive: bool = False
+    #: OPTION (MAXRECURSION n); 0 is any number.
+    most_recursions: int = 100
     lock: LockIntent = LockIntent.NONE
     uses_system_views: bool = False
     views: list[str] = field(default_factory=list)

@@ -35,6 +35,8 @@ class Source:
     columns: list[SourceColumn]
     table: ObjectName | None = None
     aliased: bool = False
+    depth: str = ""
+    """Reads how deep a row of a recursive table was found, inside of that table itself."""
     _index: dict[str, SourceColumn] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -13,14 +13,14 @@ from sqlglot import exp
 
 from ..errors import NotSupportedByStandIn, error
 from ..schema import ObjectName, Table
-from ..sqltypes import BIGINT, INT, STRING_KINDS, SqlType
+from ..sqltypes import BIGINT, INT, STRING_KINDS, Kind, SqlType
 from . import nodes, types
 from .expressions import Expressions, with_collation
 from .grouping import check_group_list, check_grouping
 from .job import Job
 from .names import Names, Source, SourceColumn
 from .plan import ResolvedTable
-from .sources import Sources
+from .sources import DEPTH, Sources
 from .typed import Typed, align, compared, convert, operand, quote
 
 
@@ -59,6 +59,8 @@ class CommonTable:
 
     sqlite_name: str
     columns: list[SourceColumn]
+    #: While its own recursive part is compiled: rows bring the depth they were found at.
+    recursing: bool = False
 
 
 _COMPARISONS: dict[type[exp.Expr], tuple[str, str]] = {
@@ -132,18 +134,48 @@ class Queries(Sources, Expressions):
         self, cte: exp.Expression, query: exp.Expression, sqlite_name: str
     ) -> None:
         name: str = cte.this
-        if not isinstance(query, nodes.SetOperation) or query.args["kind"] != "UNION ALL":
+        parts: list[exp.Expression] = []
+        anchor_node = query
+        while _adds_all(anchor_node) and _mentions(anchor_node.args["expression"], name.casefold()):
+            parts.insert(0, anchor_node.args["expression"])
+            anchor_node = anchor_node.this
+        if not parts:
             raise error(252, name)
-        anchor = self.query(query.this, None)
+        if _mentions(anchor_node, name.casefold()):
+            raise error(246, name)
+        anchor = self.query(anchor_node, None)
         columns = self.derived_columns(anchor, name, cte.args.get("columns"), "")
-        self.commons[-1][name.casefold()] = CommonTable(sqlite_name, columns)
-        recursive = self.query(query.args["expression"], None, targets=anchor.types)
+        self.commons[-1][name.casefold()] = CommonTable(sqlite_name, columns, recursing=True)
+        recursive = [self._recursive_part(part, anchor, columns, name) for part in parts]
         self.job.recursive = True
-        sql = f"{anchor.sql} UNION ALL {recursive.sql}"
-        self._register(name, sqlite_name, sql, columns)
+        listed = ", ".join(
+            _collated(f'"_{i}"', output.value) for i, output in enumerate(anchor.outputs, start=1)
+        )
+        first = f"SELECT {listed}, 0 FROM ({anchor.sql})"
+        self._register(name, sqlite_name, " UNION ALL ".join([first, *recursive]), columns, DEPTH)
 
-    def _register(self, name: str, sqlite_name: str, sql: str, columns: list[SourceColumn]) -> None:
-        listed = ", ".join(f'"_{i}"' for i in range(1, len(columns) + 1))
+    def _recursive_part(
+        self, node: exp.Expression, anchor: Compiled, columns: list[SourceColumn], name: str
+    ) -> str:
+        """One recursive member: "the data type of a column in the recursive member must be
+        the same as the data type of the corresponding column in the anchor member"."""
+        recursive = self.query(node, None)
+        if len(recursive.outputs) != len(anchor.outputs):
+            raise error(205)
+        for first, output, column in zip(anchor.outputs, recursive.outputs, columns, strict=True):
+            if not _same_type(first.value, output.value):
+                raise error(240, column.name, name)
+        return self.query(node, None, targets=anchor.types).sql
+
+    def _register(
+        self,
+        name: str,
+        sqlite_name: str,
+        sql: str,
+        columns: list[SourceColumn],
+        *more: str,
+    ) -> None:
+        listed = ", ".join([*(f'"_{i}"' for i in range(1, len(columns) + 1)), *more])
         self.job.tables[sqlite_name] = f"{sqlite_name}({listed}) AS ({sql})"
         self.commons[-1][name.casefold()] = CommonTable(sqlite_name, columns)
 
@@ -223,6 +255,9 @@ class Queries(Sources, Expressions):
         distinct = "DISTINCT " if args.get("distinct") else ""
         grouping = f" GROUP BY {', '.join(v.collated() for v in group)}" if group else ""
         listed = "1" if exists and not (group or names.aggregated or distinct) else _listed(outputs)
+        depth = next((source.depth for source in names.sources if source.depth), "")
+        if depth:
+            listed += f", ts_deeper({depth}, {self.job.most_recursions})"
         sql = f"SELECT {distinct}{listed}{source}{where}{grouping}{having}{ordering}{limit}"
         into = args.get("into")
         if into is not None:
@@ -566,6 +601,24 @@ def _met(left: Typed, right: Typed) -> SqlType:
     if left.null or right.null:
         return right.type if left.null else left.type
     return types.unify([left.type, right.type])
+
+
+def _adds_all(query: exp.Expression) -> bool:
+    return isinstance(query, nodes.SetOperation) and query.args["kind"] == "UNION ALL"
+
+
+def _same_type(anchor: Typed, recursive: Typed) -> bool:
+    """Whether a recursive part may have this type. Variables of a prepared statement are
+    compiled with a length rounded up, so theirs is not looked at; NULL takes any type."""
+    a, b = anchor.type, recursive.type
+    if recursive.null:
+        return True
+    exact = (Kind.DECIMAL, Kind.NUMERIC)
+    if a.kind is not b.kind and not (a.kind in exact and b.kind in exact):
+        return False
+    if (a.precision, a.scale) != (b.precision, b.scale):
+        return False
+    return a.length == b.length or bool(anchor.variable or recursive.variable)
 
 
 def _mentions(query: exp.Expression, folded: str) -> bool:

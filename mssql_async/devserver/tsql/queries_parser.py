@@ -15,11 +15,13 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
+from ..errors import error
 from . import nodes
 from .calls_parser import identifier
 from .expressions_parser import ExpressionParser
 from .tokenizer import NAMES, STRINGS
 
+_MOST_RECURSIONS = 32767
 _HINTS_WITH_VALUES = ("INDEX", "FORCESEEK", "SPATIAL_WINDOW_MAX_CELLS")
 _JOIN_HINTS = ("LOOP", "HASH", "MERGE", "REMOTE")
 #: Hints that may stand without WITH.
@@ -74,7 +76,7 @@ class QueryParser(ExpressionParser):
             "BROWSE",
         ):
             self.unsupported(f"FOR {self.word_after()}")
-        self.query_hints()
+        self.query_hints(node)
         if ctes:
             node.set("ctes", ctes)
         return node
@@ -93,10 +95,26 @@ class QueryParser(ExpressionParser):
         if not self.accept("ROWS"):
             self.expect("ROW")
 
-    def query_hints(self) -> None:
-        """OPTION (…): hints steer plans, never results, so they are read and let go."""
-        if self._match_pair(TokenType.OPTION, TokenType.L_PAREN):
-            self._skip_to_parenthesis()
+    def query_hints(self, node: exp.Expression) -> None:
+        """OPTION (…): hints steer plans, never results, so they are read and let go; all but
+        the limit of recursions."""
+        if not self._match_pair(TokenType.OPTION, TokenType.L_PAREN):
+            return
+        mark = self.mark
+        self._skip_to_parenthesis()
+        end = self.mark
+        self.return_to(mark)
+        while self.mark < end:
+            if self.accept("MAXRECURSION"):
+                node.set("most_recursions", self._recursions())
+            else:
+                self.advance()
+
+    def _recursions(self) -> int:
+        number = self.integer()
+        if number > _MOST_RECURSIONS:
+            raise error(310, number, _MOST_RECURSIONS, line=self.last.line)
+        return number
 
     def _skip_to_parenthesis(self) -> None:
         """Step behind the parenthesis that closes the one just read."""

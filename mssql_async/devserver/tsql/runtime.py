@@ -239,6 +239,13 @@ def rows_number(value: StorageValue, clause: str) -> StorageValue:
     return number
 
 
+def deeper(depth: int, most: int) -> StorageValue:
+    """One recursion more of a common table; ``most`` is MAXRECURSION, 0 for no limit."""
+    if most and depth >= most:
+        raise error(530, most)
+    return depth + 1
+
+
 _CONVERTERS: dict[str, tuple[conversions.Converter, bool]] = {}
 
 
@@ -323,6 +330,7 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_cut": (strings.cut, 2),
     "ts_fit": (fit_string, 5),
     "ts_rows": (rows_number, 2),
+    "ts_deeper": (deeper, 2),
     "ts_upper": (str.upper, 1),
     "ts_lower": (str.lower, 1),
     "ts_reverse": (lambda text: text[::-1], 1),

@@ -26,6 +26,8 @@ _JOINS = {
     "FULL": "FULL JOIN",
     "CROSS": "CROSS JOIN",
 }
+DEPTH = '"_depth"'
+"""The column of a recursive common table that counts its recursions."""
 _UNBOUND = frozenset({207, 4104})
 
 
@@ -162,7 +164,8 @@ class Sources(Expressions):
         common = self.find_common(name)
         if common is not None:
             columns = [replace(c, sql=prefix + c.sql) for c in common.columns]
-            names.add(Source(alias, columns, aliased=aliased))
+            depth = prefix + DEPTH if common.recursing else ""
+            names.add(Source(alias, columns, aliased=aliased, depth=depth))
             return f"{common.sqlite_name} AS {quote(alias)}"
         scope = self.job.require_scope("a table")
         found = scope.find_table(name)

@@ -73,7 +73,7 @@ class StatementParser(QueryParser):
             self.fail()
         if ctes:
             node.set("ctes", ctes)
-        self.query_hints()
+        self.query_hints(node)
         return node
 
     def _insert(self) -> exp.Expression:
