@@ -107,9 +107,9 @@ def test_an_error_after_the_last_done_marks_the_final_one() -> None:
     ]
 
 
-def test_a_message_up_to_severity_ten_is_information() -> None:
+def test_a_message_up_to_severity_ten_is_information_and_ten_is_sent_as_zero() -> None:
     assert batch(Message(0, "hello", severity=10)).tokens() == [
-        ("info", 0, "hello", 10, 1, 1, ""),
+        ("info", 0, "hello", 0, 1, 1, ""),
         ("done", 0, 0, 0),
     ]
 

@@ -8,6 +8,7 @@ one is only known when the run is over, so a DONE is held back until then.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..results import (
     Columns,
@@ -24,6 +25,9 @@ from .tokens import FATAL_SEVERITY, DoneStatus, Token, TokenWriter
 
 _TRANSACTION_ENDS = (Environment.COMMIT_TRANSACTION, Environment.ROLLBACK_TRANSACTION)
 _ERROR_SEVERITY = 11
+_CONVERTED_SEVERITY = 10
+"""Sent as 0: "For compatibility reasons, the Database Engine converts severity 10 to severity 0
+before returning the error information to the calling application" ("Error severities")."""
 # Plain integers: combining enum flags costs more than the rest of a DONE.
 _FINAL, _MORE = int(DoneStatus.FINAL), int(DoneStatus.MORE)
 _ERROR, _IN_TRANSACTION = int(DoneStatus.ERROR), int(DoneStatus.IN_TRANSACTION)
@@ -115,6 +119,8 @@ class Reply:
             self._failed = True
         if message.severity >= FATAL_SEVERITY:
             self.fatal = True
+        if message.severity == _CONVERTED_SEVERITY:
+            message = replace(message, severity=0)
         self._tokens.message(message)
 
     def _environment(self, change: EnvironmentChange) -> None:
