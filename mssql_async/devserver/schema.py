@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from .sqltypes import SqlType
+from .sqltypes import Kind, SqlType
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,10 @@ class Table:
     @property
     def identity_column(self) -> Column | None:
         return next((column for column in self.columns if column.identity), None)
+
+    @property
+    def rowversion_column(self) -> Column | None:
+        return next((c for c in self.columns if c.type.kind is Kind.ROWVERSION), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,39 @@ class TestUniqueKeys:
         assert door.value("SELECT COUNT(*) FROM sys.indexes WHERE name IN ('ix', 'uq')") == 0
 
 
+class TestRowVersions:
+    def test_every_insert_and_update_takes_the_next_of_the_database(self, door: Door) -> None:
+        door.run("CREATE TABLE t (id int, r rowversion); CREATE TABLE u (r rowversion, n int)")
+        door.run("INSERT t (id) VALUES (1), (2); INSERT u (n) VALUES (1); UPDATE t SET id = 3")
+        first, second = (row[0] for row in door.rows("SELECT r FROM t ORDER BY r"))
+        other = door.value("SELECT r FROM u")
+        assert other < first < second
+        assert door.value("SELECT @@DBTS") == second
+        door.run("UPDATE u SET n = t.id FROM t WHERE t.id = 3 AND u.n = 1")
+        assert door.value("SELECT r FROM u") > second
+
+    def test_an_update_that_lost_the_race_finds_no_row(self, door: Door) -> None:
+        door.run("CREATE TABLE t (id int, r rowversion); INSERT t (id) VALUES (1)")
+        door.run("SELECT r INTO #seen FROM t; UPDATE t SET id = 1")
+        assert door.run("UPDATE t SET id = 2 WHERE r = (SELECT r FROM #seen)").counts == [0]
+
+    def test_merge_cascades_and_a_new_column_take_one_too(self, door: Door) -> None:
+        door.run("CREATE TABLE p (id int PRIMARY KEY); INSERT p VALUES (1)")
+        door.run(
+            "CREATE TABLE c (p int REFERENCES p (id) ON UPDATE CASCADE, n int);"
+            "INSERT c VALUES (1, 1), (1, 2); ALTER TABLE c ADD r rowversion"
+        )
+        before = [row[0] for row in door.rows("SELECT r FROM c")]
+        assert len(set(before)) == 2
+        door.run("UPDATE p SET id = 2")
+        after = [row[0] for row in door.rows("SELECT r FROM c")]
+        assert min(after) > max(before)
+        door.run(
+            "MERGE c USING (SELECT 1 AS n) AS s ON c.n = s.n WHEN MATCHED THEN UPDATE SET n = 3;"
+        )
+        assert door.value("SELECT r FROM c WHERE n = 3") > max(after)
+
+
 class TestForeignKeys:
     @pytest.fixture(autouse=True)
     def tables(self, door: Door) -> None:

@@ -287,9 +287,13 @@ class TestFiles:
             )
             door.run("USE side; CREATE TABLE s (x int); INSERT s VALUES (4)")
             ids = door.value("SELECT OBJECT_ID('app.dbo.p')")
+            door.run("USE app; CREATE TABLE r (r rowversion, n int); INSERT r (n) VALUES (1)")
+            door.run("INSERT r (n) VALUES (1); DELETE r")
+            version = door.value("SELECT @@DBTS")
         with opened(config) as engine:
             door = Door(engine)
             assert door.rows("SELECT name FROM v") == [("a",)]
+            assert door.value("SELECT @@DBTS") == version
             assert door.rows("SELECT p, n FROM c") == [(1, "1.50")]
             assert door.value("SELECT OBJECT_ID('p')") == ids
             assert door.error("INSERT p VALUES ('A')").number == 2627

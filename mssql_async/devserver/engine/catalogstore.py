@@ -19,6 +19,8 @@ from .catalog import Catalog, Contents
 
 CATALOG_TABLE = "mssql_catalog"
 IDENTITY_TABLE = "mssql_identity"
+ROWVERSION_ID = 0
+"""The object id under which the database's row version is kept among the identities."""
 OPTION_TABLE = "mssql_option"
 
 _CLASSES: dict[str, type[Any]] = {

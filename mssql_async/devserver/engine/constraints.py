@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..errors import SqlError, error
 from ..schema import Check, ForeignKey, Index, IndexKind, ReferentialAction, Table
 from ..sqltypes import BINARY_KINDS, StorageValue
+from ..tsql.plan import NEXT_ROWVERSION
 from .catalog import Catalog
 from .storage import Expressions, create_index_sql, drop_index_sql, index_name, quote, rowid_alias
 
@@ -74,17 +75,20 @@ def foreign_key_triggers(
     note_parent = f"SELECT {FOREIGN_KEY_FUNCTION}({number}, {_PARENT}, {', '.join(old_parent)});"
     matching = _conditions([quote(column) for column in columns], old_parent)
 
+    version = child.rowversion_column
+    renewed = "" if version is None else f", {quote(version.name)} = {NEXT_ROWVERSION}"
+
     def action(kind: ReferentialAction, cascade: str) -> str:
         if kind is ReferentialAction.CASCADE:
             return cascade
         if kind is ReferentialAction.SET_NULL:
             nulls = ", ".join(f"{quote(column)} = NULL" for column in columns)
-            return f"UPDATE {child_name} SET {nulls} WHERE {matching};"
+            return f"UPDATE {child_name} SET {nulls}{renewed} WHERE {matching};"
         if kind is ReferentialAction.SET_DEFAULT:
             values = ", ".join(
                 f"{quote(column)} = {default_sql(child, column)}" for column in columns
             )
-            return f"UPDATE {child_name} SET {values} WHERE {matching};"
+            return f"UPDATE {child_name} SET {values}{renewed} WHERE {matching};"
         return note_parent
 
     delete = action(foreign_key.on_delete, f"DELETE FROM {child_name} WHERE {matching};")
@@ -97,7 +101,9 @@ def foreign_key_triggers(
         f"{quote(column)} = {value}"
         for column, value in zip(columns, _columns(keys, "NEW"), strict=True)
     )
-    update = action(foreign_key.on_update, f"UPDATE {child_name} SET {moved} WHERE {matching};")
+    update = action(
+        foreign_key.on_update, f"UPDATE {child_name} SET {moved}{renewed} WHERE {matching};"
+    )
     differs = " OR ".join(
         f"{old} IS NOT {new}" for old, new in zip(old_parent, _columns(keys, "NEW"), strict=True)
     )

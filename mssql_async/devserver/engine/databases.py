@@ -19,6 +19,7 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import unquote as percent_decode
 
 from ..errors import error
+from ..schema import Table
 from ..sqltypes import DEFAULT_COLLATION_NAME
 from . import catalogstore, clock
 from .catalog import Catalog, fold
@@ -145,7 +146,13 @@ class Databases:
             with contextlib.suppress(sqlite3.Error):
                 database.keeper.executemany(
                     f"INSERT OR REPLACE INTO {catalogstore.IDENTITY_TABLE} VALUES (?, ?)",
-                    database.identities.used_values(),
+                    [
+                        *database.identities.used_values(),
+                        (
+                            catalogstore.ROWVERSION_ID,
+                            int.from_bytes(database.identities.last_rowversion()),
+                        ),
+                    ],
                 )
             database.keeper.close()
         self._scratch.cleanup()
@@ -200,7 +207,9 @@ def _load_identities(database: Database) -> None:
     written = dict(
         database.keeper.execute(f"SELECT object_id, value FROM {catalogstore.IDENTITY_TABLE}")
     )
+    database.identities.note_rowversion(written.get(catalogstore.ROWVERSION_ID, 0).to_bytes(8))
     for table in database.catalog.contents.tables.values():
+        _load_rowversion(database, table)
         column = table.identity_column
         if column is None or column.identity is None:
             continue
@@ -212,6 +221,17 @@ def _load_identities(database: Database) -> None:
         for value in (written.get(table.object_id), edge):
             if value is not None:
                 database.identities.note(table.object_id, column.identity, int(value))
+
+
+def _load_rowversion(database: Database, table: Table) -> None:
+    column = table.rowversion_column
+    if column is None:
+        return
+    (edge,) = database.keeper.execute(
+        f"SELECT max({quote(column.name)}) FROM {quote(table.storage_name)}"
+    ).fetchone()
+    if edge is not None:
+        database.identities.note_rowversion(edge)
 
 
 def _scratch_parent() -> str | None:

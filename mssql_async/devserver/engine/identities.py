@@ -1,7 +1,9 @@
-"""Identity counters: in memory, never rolled back, written down when the engine closes.
+"""Identity counters and row versions: in memory, never rolled back, written down when the
+engine closes.
 
 Source: SQL Server documentation, "CREATE TABLE (Transact-SQL) IDENTITY (Property)",
-"DBCC CHECKIDENT (Transact-SQL)", "IDENT_CURRENT (Transact-SQL)".
+"DBCC CHECKIDENT (Transact-SQL)", "IDENT_CURRENT (Transact-SQL)",
+"rowversion (Transact-SQL)", "@@DBTS (Transact-SQL)".
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 import threading
 
 from ..schema import Identity
+
+_FIRST_ROWVERSION = 2000
+"""Where the counter of a new database stands on SQL Server; no documentation says so."""
 
 
 class IdentityCounters:
@@ -18,6 +23,26 @@ class IdentityCounters:
         self._mutex = threading.Lock()
         self._values: dict[int, tuple[int, bool]] = {}
         """Current value, and whether it has been given to a row yet."""
+        self._rowversion = _FIRST_ROWVERSION
+
+    # --- rowversion: "Each database has a counter that is incremented for each insert or
+    # update operation that is performed on a table that contains a rowversion column"
+
+    def next_rowversion(self) -> bytes:
+        with self._mutex:
+            self._rowversion += 1
+            return self._rowversion.to_bytes(8)
+
+    def last_rowversion(self) -> bytes:
+        """@@DBTS: "the last-used rowversion value of the current database"."""
+        with self._mutex:
+            return self._rowversion.to_bytes(8)
+
+    def note_rowversion(self, known: bytes) -> None:
+        with self._mutex:
+            self._rowversion = max(self._rowversion, int.from_bytes(known))
+
+    # --- identity
 
     def define(self, object_id: int, identity: Identity) -> None:
         """Start a counter at its seed; also what TRUNCATE TABLE does."""

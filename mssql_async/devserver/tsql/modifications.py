@@ -18,7 +18,7 @@ from ..schema import Column, ObjectName, Table
 from ..sqltypes import BINARY_KINDS, MAX, STRING_KINDS, Kind, SqlType
 from . import nodes, types
 from .names import Names, Source
-from .plan import LockIntent, OutputBind, OutputInto, Plan, ResolvedTable
+from .plan import NEXT_ROWVERSION, LockIntent, OutputBind, OutputInto, Plan, ResolvedTable
 from .queries import Queries, display_name
 from .sources import table_columns
 from .typed import Typed, convert, literal, quote
@@ -123,7 +123,7 @@ class Modifications(Queries):
         if default is not None:
             return self.stored(default, column, target, "INSERT")
         if column.type.kind is Kind.ROWVERSION:
-            return "randomblob(8)"
+            return NEXT_ROWVERSION
         if column.nullable:
             return None
         return f"ts_null({literal(target.shown)}, {literal(column.name)}, 'INSERT')"
@@ -279,12 +279,14 @@ class Modifications(Queries):
                 raise error(271, column.name)
             pairs.append((column, self._assigned_value(assignment, column, target, names)))
         where = self._where(args, names)
+        version = target.table.rowversion_column
+        renewed = "" if version is None else f", {quote(version.name)} = {NEXT_ROWVERSION}"
         returning, outputs, into = self._output(args.get("output"), target, "updated")
         table = target.resolved.sqlite_name
         top = args.get("top")
         if source is None and top is None:
             sets = ", ".join(f"{quote(column.name)} = {sql}" for column, sql in pairs)
-            sql = f"UPDATE {table} AS {quote(alias)} SET {sets}{where}{returning}"
+            sql = f"UPDATE {table} AS {quote(alias)} SET {sets}{renewed}{where}{returning}"
         else:
             sets = ", ".join(
                 f'{quote(column.name)} = "_s"."_{i}"' for i, (column, _) in enumerate(pairs, 1)
@@ -294,8 +296,9 @@ class Modifications(Queries):
             limit = f" LIMIT {self._rows(top.this, 'TOP')}" if top is not None else ""
             rowid = target.rowid
             sql = (
-                f'UPDATE {table} AS "_t" SET {sets} FROM (SELECT {quote(alias)}.{rowid} AS "_r", '
-                f'{listed} FROM {rows}{where}{limit}) AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
+                f'UPDATE {table} AS "_t" SET {sets}{renewed} '
+                f'FROM (SELECT {quote(alias)}.{rowid} AS "_r", {listed} FROM {rows}{where}{limit}) '
+                f'AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
                 f"{returning}"
             )
         return self._plan(sql, Command.UPDATE, target, outputs, into)

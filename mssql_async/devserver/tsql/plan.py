@@ -42,6 +42,10 @@ class OutputBind:
 Bind = VariableBind | SystemRowsBind | OutputBind
 
 
+NEXT_ROWVERSION = "ts_session('next_rowversion')"
+"""SQLite SQL of the value that a rowversion column takes with every INSERT and UPDATE."""
+
+
 class LockIntent(enum.Enum):
     """What a statement wants to lock before it runs."""
 

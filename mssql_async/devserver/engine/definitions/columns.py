@@ -11,6 +11,7 @@ from ...schema import Column, Table
 from ...sqltypes import Kind
 from ...tsql import compiler
 from ...tsql import statements as st
+from ...tsql.plan import NEXT_ROWVERSION
 from .. import storage
 from ..execution import Execution
 from ..steps import Step
@@ -58,7 +59,10 @@ def _add_now(place: Place, statement: st.AddColumns) -> None:
             not column.nullable or column.name.casefold() in with_values
         ):
             sources[column.name] = _assigned_default(new, column)
-        elif not column.nullable and has_rows and column.type.kind is not Kind.ROWVERSION:
+        elif column.type.kind is Kind.ROWVERSION:
+            place.session.identity_counters = identity_counters(place)
+            sources[column.name] = NEXT_ROWVERSION
+        elif not column.nullable and has_rows:
             raise error(4901, column.name, old.name)
     new = change.alter(old, new, sources)
     catalog = change.finish()

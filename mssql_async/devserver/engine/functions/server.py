@@ -49,7 +49,6 @@ _CONSTANTS: dict[str, StorageValue] = {
     "permissions": 1,
     "pwdcompare": 0,
     "fulltextserviceproperty": 0,
-    "@@dbts": b"\x00" * 8,
     "host_id": "1",
     "schema_version": 0,
     "connections": 0,

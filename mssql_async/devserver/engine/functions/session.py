@@ -45,6 +45,18 @@ def _error(session: SessionState, arguments: Arguments) -> StorageValue:
     return session.last_error
 
 
+@function("@@dbts")
+def _last_rowversion(session: SessionState, arguments: Arguments) -> StorageValue:
+    return session.current_database.identities.last_rowversion()
+
+
+@function("next_rowversion")
+def _next_rowversion(session: SessionState, arguments: Arguments) -> StorageValue:
+    """No function of T-SQL: what a modification calls for each row that it writes."""
+    counters = session.identity_counters or session.temporary_identities
+    return counters.next_rowversion()
+
+
 @function("@@identity")
 def _last_identity(session: SessionState, arguments: Arguments) -> StorageValue:
     return _decimal(session.last_identity)
