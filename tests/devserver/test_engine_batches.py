@@ -240,6 +240,19 @@ class TestErrorHandling:
         failed = door.attempt("EXEC sp_executesql N'SELECT 1/0'; SELECT @@ERROR")
         assert failed.sets[-1] == [(8134,)]
 
+    def test_a_delay_is_a_time_of_day(self, door: Door) -> None:
+        for wrong in ("25:00:00", "24:00:00", "00:60:00", "00:00:61", "x"):
+            assert door.error(f"WAITFOR DELAY '{wrong}'").number == 148
+
+    def test_sp_executesql_returns_the_error_of_its_last_statement(self, door: Door) -> None:
+        run = "DECLARE @r int; EXEC @r = sp_executesql N'{}'; SELECT @r"
+        assert door.attempt(run.format("SELECT 1/0")).sets[-1] == [(8134,)]
+        assert door.attempt(run.format("SELECT 1/0; SELECT 1")).sets[-1] == [(0,)]
+        assert door.attempt(run.format("SELECT 1; RETURN")).sets[-1] == [(0,)]
+
+    def test_sp_executesql_takes_unicode_only(self, door: Door) -> None:
+        assert door.error("EXEC sp_executesql 'SELECT 1'").number == 214
+
     def test_errors_nest(self, door: Door) -> None:
         outcome = door.run(
             "BEGIN TRY SELECT 1/0 END TRY BEGIN CATCH "

@@ -335,7 +335,14 @@ class TestApplicationLocks:
         assert other.value(self.TAKE.format("Exclusive", 0)) == -1
         one.run("EXEC sp_releaseapplock 'job', 'Session'")
         assert other.value(self.TAKE.format("Exclusive", 0)) == 0
-        assert one.error("EXEC sp_releaseapplock 'job', 'Session'").number == 1223
+        again = one.attempt("DECLARE @r int; EXEC @r = sp_releaseapplock 'job'; SELECT @r")
+        assert numbers(again) == [1223]
+        assert again.value == -999
+
+    def test_one_for_the_transaction_needs_a_transaction(self, one: Door) -> None:
+        outcome = one.run("DECLARE @r int; EXEC @r = sp_getapplock 'job', 'Exclusive'; SELECT @r")
+        assert [(info.number, info.severity) for info in outcome.infos] == [(15626, 10)]
+        assert outcome.value == -999
 
     def test_waiting_is_told(self, one: Door, other: Door) -> None:
         one.run(self.TAKE.format("Exclusive", -1))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from .. import sqltypes
-from ..errors import SqlError, error
+from ..errors import error
 from ..sqltypes import Kind, SqlType, StorageValue
 
 MESSAGE_TYPE = sqltypes.nvarchar(sqltypes.MAX)
@@ -73,11 +73,13 @@ def format_message(text: str, arguments: Sequence[StorageValue]) -> str:
 
 
 def delay(text: str) -> float:
-    """``hh:mm[:ss[.mss]]`` in seconds."""
+    """``hh:mm[:ss[.mss]]`` in seconds: one of the formats of datetime, so less than a day."""
     match = re.fullmatch(r"\s*(\d{1,2}):(\d{1,2})(?::(\d{1,2})(\.\d+)?)?\s*", text)
     if match is None:
-        raise SqlError(148, f"Incorrect time syntax in time string '{text}' used with WAITFOR.", 15)
+        raise error(148, text)
     hours, minutes, seconds, fraction = match.groups()
+    if int(hours) > 23 or int(minutes) > 59 or int(seconds or 0) > 59:
+        raise error(148, text)
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds or 0) + float(fraction or 0)
 
 

@@ -124,13 +124,13 @@ class Interpreter:
             yield from self.run(call)
         except CompilationFailed as failed:
             call.status = failed.problem.number
-            yield from self._failed(frame, None, failed.problem)
+            yield from self.failed(frame, None, failed.problem)
         except SqlError as problem:
             call.status = problem.number
-            yield from self._failed(frame, None, problem)
+            yield from self.failed(frame, None, problem)
         except sqlite3.Error as problem:
             call.status = 1
-            yield from self._failed(frame, None, self.translate(problem))
+            yield from self.failed(frame, None, self.translate(problem))
 
     def run(self, call: Call) -> Iterator[Step]:
         procedure = find_procedure(call.name)
@@ -223,11 +223,11 @@ class Interpreter:
             yield from handler(self, frame, statement)
             self._settle(type(statement))
         except CompilationFailed as failed:
-            yield from self._failed(frame, statement, failed.problem, ends_scope=True)
+            yield from self.failed(frame, statement, failed.problem, ends_scope=True)
         except SqlError as problem:
-            yield from self._failed(frame, statement, problem)
+            yield from self.failed(frame, statement, problem)
         except sqlite3.Error as problem:
-            yield from self._failed(frame, statement, self.translate(problem))
+            yield from self.failed(frame, statement, self.translate(problem))
         else:
             return
         finally:
@@ -284,7 +284,7 @@ class Interpreter:
             return SqlError(8630, f"Internal error of the embedded server: {problem}", 16)
         raise problem
 
-    def _failed(
+    def failed(
         self,
         frame: Frame,
         statement: st.Statement | None,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...errors import SqlError, error
+from ...errors import SqlError, error, message_text
+from ...results import Message
 from ..applicationlocks import application_lock_key, lock_mode
 from ..steps import Step
 from .call import Call, text, whole
@@ -28,12 +29,10 @@ def sp_getapplock(call: Call) -> Iterator[Step]:
         call.status = -999
         return
     if owner == "transaction" and not session.transaction.is_open:
+        # A message of severity 10: the call returns, and only its status tells.
         call.status = -999
-        raise SqlError(
-            1219,
-            "You attempted to acquire a transactional application lock without an active "
-            "transaction.",
-        )
+        yield Message(15626, message_text(15626), severity=10)
+        return
     key = application_lock_key(session, resource)
     if session.engine.locks.try_acquire(session, key, mode):
         call.status = 0
@@ -70,6 +69,5 @@ def sp_releaseapplock(call: Call) -> Iterator[Step]:
             session.engine.locks.release(session, key, mode)
             call.status = 0
             return
+    yield from call.caller.failed(call.frame, None, error(1223, "public", resource))
     call.status = -999
-    raise error(1223, "public", resource)
-    yield

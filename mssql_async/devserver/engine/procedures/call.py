@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ... import sqltypes
-from ...errors import error
+from ...errors import SqlError, error
 from ...results import Columns, Command, ResultColumn, Rows
 from ...sqltypes import SqlType, StorageValue
 from ...tsql import statements as st
@@ -41,6 +41,11 @@ class Caller(Protocol):
 
     def scope(self, inner: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:
         """Run statements in a scope of their own."""
+
+    def failed(
+        self, frame: Frame, statement: st.Statement | None, problem: SqlError
+    ) -> Iterator[Step]:
+        """Say that something failed in a procedure that goes on."""
 
     def run(self, call: Call) -> Iterator[Step]:
         """Run a procedure by its name. :raises SqlError: 2812 where there is none."""

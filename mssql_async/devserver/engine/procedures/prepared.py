@@ -12,9 +12,11 @@ from collections.abc import Iterator
 
 from ... import sqltypes
 from ...errors import NotSupportedByStandIn, error
-from ...sqltypes import StorageValue
+from ...results import Message
+from ...sqltypes import UNICODE_KINDS, StorageValue
 from ...tsql import parser
 from ..frames import Frame, plan_type, signature_of
+from ..outcomes import LOWEST_CAUGHT
 from ..preparedstatements import Prepared, PreparedCall, PreparedStatement
 from ..sessionstate import SessionState
 from ..steps import Step
@@ -82,13 +84,17 @@ def run_prepared(call: Call, prepared: PreparedStatement, given: list[Argument])
     inner.declared = dict(prepared.declared)
     inner.signature = prepared.signature
     session.frame = inner
-    yield from call.caller.scope(inner, prepared.statements)
+    failed = False
+    for step in call.caller.scope(inner, prepared.statements):
+        failed = failed or (type(step) is Message and step.severity >= LOWEST_CAUGHT)
+        yield step
     session.frame = frame
     for name, parameter in zip(prepared.names, prepared.parameters, strict=True):
         found = by_name.get(name)
         if found is not None and found.output and parameter.output:
             found.value = convert(inner.values[name], parameter.type, found.type)
-    call.status = inner.return_status
+    # RETURN's value, else the number of the last statement's error.
+    call.status = inner.return_status or (session.last_error if failed else 0)
 
 
 def _declared_text(prepared: PreparedStatement) -> str:
@@ -100,7 +106,7 @@ def sp_executesql(call: Call) -> Iterator[Step]:
     arguments = call.arguments
     if not arguments:
         raise error(201, "sp_executesql", "@statement", state=4)
-    if arguments[0].value is not None and not isinstance(arguments[0].value, str):
+    if arguments[0].value is not None and arguments[0].type.kind not in UNICODE_KINDS:
         raise error(214, "@statement", "ntext/nchar/nvarchar", state=2)
     declarations = arguments[1].text if len(arguments) > 1 else ""
     prepared = prepare(call.session, declarations, arguments[0].text)
