@@ -389,6 +389,10 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "Caution: Changing any part of an object name could break scripts and stored procedures.",
     ),
     15600: (15, "An invalid parameter or option was specified for procedure '%1'."),
+    15626: (
+        10,
+        "You attempted to acquire a transactional application lock without an active transaction.",
+    ),
     15664: (
         16,
         "Cannot set key '%1' in the session context. The key has been set as read_only "
@@ -466,6 +470,11 @@ MESSAGES: dict[int, tuple[int, str]] = {
         15,
         "An aggregate may not appear in the WHERE clause unless it is in a subquery contained in a "
         "HAVING clause or a select list, and the column being aggregated is an outer reference.",
+    ),
+    148: (15, "Incorrect time syntax in time string '%1' used with WAITFOR."),
+    168: (
+        15,
+        "The floating point value '%1' is out of the range of computer representation (%2 bytes).",
     ),
     155: (
         15,
@@ -628,6 +637,14 @@ MESSAGES: dict[int, tuple[int, str]] = {
     8159: (
         15,
         "'%1' has fewer columns than were specified in the column list.",
+    ),
+    8672: (
+        16,
+        "The MERGE statement attempted to UPDATE or DELETE the same row more than once. This "
+        "happens when a target row matches more than one source row. A MERGE statement cannot "
+        "UPDATE/DELETE the same row of the target table multiple times. Refine the ON clause to "
+        "ensure a target row matches at most one source row, or use the GROUP BY clause to group "
+        "the source rows.",
     ),
     8180: (
         16,

@@ -296,3 +296,25 @@ class TestReset:
         before = shown(door, "session_id, program_name, host_process_id, login_time")
         door.session.reset(keep_transaction=False)
         assert shown(door, "session_id, program_name, host_process_id, login_time") == before
+
+
+class TestDatesOfTheOldTypes:
+    """ "If the dateformat is set to DMY", datetime reads yyyy-dd-mm; the newer types never do."""
+
+    @pytest.mark.parametrize("of", ["datetime", "smalldatetime"])
+    def test_follow_dateformat_even_with_the_year_first(self, door: Door, of: str) -> None:
+        door.run("SET DATEFORMAT dmy")
+        read = "SELECT CONVERT(varchar(10), CAST('{}' AS {}), 120)"
+        assert door.value(read.format("2020-02-01", of)) == "2020-01-02"
+        assert door.value(read.format("2020-02-01 10:00", of)) == "2020-01-02"
+        assert door.value(read.format("2020-02-01T10:00:00", of)) == "2020-02-01"
+        assert door.value(read.format("20200201", of)) == "2020-02-01"
+        assert door.error(read.format("2020-01-13", of)).number == 242
+        assert door.value(f"SELECT MONTH(CONVERT({of}, '2020-02-01', 120))") == 2
+        assert door.value("SELECT ISDATE('2020-01-13')") == 0
+
+    @pytest.mark.parametrize("of", ["date", "datetime2", "datetimeoffset"])
+    def test_the_newer_ones_do_not(self, door: Door, of: str) -> None:
+        door.run("SET DATEFORMAT dmy")
+        assert door.value(f"SELECT MONTH(CAST('2020-02-01' AS {of}))") == 2
+        assert door.value(f"SELECT DAY(CAST('2020-01-13' AS {of}))") == 13

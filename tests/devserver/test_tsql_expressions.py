@@ -88,7 +88,7 @@ VALUES: list[tuple[str, str, StorageValue]] = [
     (
         "cast('2024-01-02 03:04:30' as smalldatetime)",
         "smalldatetime",
-        "2024-01-02 03:04:00.0000000",
+        "2024-01-02 03:05:00.0000000",
     ),
     ("cast('12:34:56' as time)", "time(7)", "12:34:56.0000000"),
     ("cast('12:34:56.789' as time(2))", "time(2)", "12:34:56.7900000"),
@@ -358,6 +358,64 @@ VALUES: list[tuple[str, str, StorageValue]] = [
     ("isdate('2024-12-01')", "int", 1),
     ("cast('2024-01-02' as datetime) + 1", "datetime", "2024-01-03 00:00:00.0000000"),
     ("isnumeric('12.5')", "int", 1),
+    ("isnumeric('$')", "int", 1),
+    ("isnumeric(' ')", "int", 0),
+    # smalldatetime: 29.998 seconds or less go down, 29.999 or more go up
+    (
+        "cast('2024-01-02 03:04:29.998' as smalldatetime)",
+        "smalldatetime",
+        "2024-01-02 03:04:00.0000000",
+    ),
+    (
+        "cast('2024-01-02 03:04:29.999' as smalldatetime)",
+        "smalldatetime",
+        "2024-01-02 03:05:00.0000000",
+    ),
+    # a datetime has 1/300 seconds, of which it shows milliseconds
+    (
+        "cast(cast('2024-01-02 10:00:00.003' as datetime) as datetime2)",
+        "datetime2(7)",
+        "2024-01-02 10:00:00.0033333",
+    ),
+    (
+        "cast(cast('2024-01-02 10:00:00.007' as datetime) as datetime2(3))",
+        "datetime2(3)",
+        "2024-01-02 10:00:00.0070000",
+    ),
+    ("cast(cast('2024-01-02 10:00:00.007' as datetime) as time)", "time(7)", "10:00:00.0066667"),
+    (
+        "cast(cast('2024-01-02 10:00:00.997' as datetime) as datetimeoffset)",
+        "datetimeoffset(7)",
+        "2024-01-02 10:00:00.9966667+00:00",
+    ),
+    (
+        "cast(cast('2024-01-02 10:00:00.0066667' as datetime2) as datetime)",
+        "datetime",
+        "2024-01-02 10:00:00.0070000",
+    ),
+    (
+        "iif(cast('2024-01-02 10:00:00.003' as datetime) = "
+        "cast('2024-01-02 10:00:00.003' as datetime2), 1, 0)",
+        "int",
+        0,
+    ),
+    ("datepart(ns, cast('2024-01-02 10:00:00.003' as datetime))", "int", 3333333),
+    ("datepart(ms, cast('2021-11-09 13:52:29.187' as datetime))", "int", 186),
+    ("datename(mcs, cast('2021-11-09 13:52:29.187' as datetime))", "nvarchar(30)", "186666"),
+    (
+        "datediff(mcs, cast('2024-01-02' as datetime), cast('2024-01-02 00:00:00.003' as datetime))",
+        "int",
+        3333,
+    ),
+    # the least integers
+    ("-cast(-2147483647 as int)", "int", 2147483647),
+    ("-cast(1 as tinyint)", "smallint", -1),
+    ("cast(-32768 as smallint) / cast(1 as smallint)", "smallint", -32768),
+    # blanks at the end count for Unicode only
+    ("iif(cast('Robert King' as char(30)) like '% King', 1, 0)", "int", 1),
+    ("iif(cast('Robert King' as nchar(30)) like '% King', 1, 0)", "int", 0),
+    ("iif(cast('Robert King' as char(30)) like N'% King', 1, 0)", "int", 0),
+    ("iif(rtrim(cast('Robert King' as nchar(30))) like '% King', 1, 0)", "int", 1),
     ("isjson('{\"a\":1}')", "int", 1),
     ("isjson('x')", "int", 0),
     ("json_value('{\"a\":{\"b\":[1,2.50]}}', '$.a.b[1]')", "nvarchar(4000)", "2.50"),
@@ -403,6 +461,13 @@ VALUES: list[tuple[str, str, StorageValue]] = [
 ]
 
 ERRORS: list[tuple[str, int]] = [
+    ("-cast(-2147483648 as int)", 8115),
+    ("-cast(-32768 as smallint)", 8115),
+    ("-cast(-9223372036854775808 as bigint)", 8115),
+    ("cast(-2147483648 as int) / -1", 8115),
+    ("cast(-32768 as smallint) / cast(-1 as smallint)", 8115),
+    ("cast(-9223372036854775808 as bigint) / -1", 8115),
+    ("cast(1e400 as float)", 168),
     ("cast(1e39 as real)", 8115),
     ("1e308 * 10", 8115),
     ("cast('300' as tinyint)", 244),

@@ -79,13 +79,18 @@ def test_a_collation_is_an_order(collation: Collation, a: str, b: str, c: str) -
     ],
 )
 def test_like_knows_wildcards_and_classes(value: str, pattern: str, expected: bool) -> None:
-    assert strings.like(value, pattern, None, Collation.TEXT_CI.value) is expected
+    assert strings.like(value, pattern, None, Collation.TEXT_CI.value, unicode=False) is expected
+
+
+def test_blanks_at_the_end_of_a_unicode_value_count() -> None:
+    assert not strings.like("abc ", "abc", None, Collation.TEXT_CI.value, unicode=True)
+    assert strings.like("abc ", "abc ", None, Collation.TEXT_CI.value, unicode=True)
 
 
 @given(TEXTS)
 def test_an_escaped_text_is_like_itself(text: str) -> None:
     pattern = "".join(f"\\{character}" for character in text)
-    assert strings.like(text, pattern, "\\", Collation.TEXT_CS.value)
+    assert strings.like(text, pattern, "\\", Collation.TEXT_CS.value, unicode=False)
 
 
 @given(some.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9,

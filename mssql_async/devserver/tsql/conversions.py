@@ -410,6 +410,9 @@ def _time_text(moment: int, style: int, digits: int, invalid: Callable[[], SqlEr
 # --- to dates -----------------------------------------------------------------------------
 
 
+_OLD_DATES = (Kind.DATETIME, Kind.SMALLDATETIME)
+
+
 def _to_datetime(source: SqlType, target: SqlType, style: int) -> Converter:
     kind = target.kind
     scale = 7 if target.scale is None else target.scale
@@ -429,6 +432,7 @@ def _to_datetime(source: SqlType, target: SqlType, style: int) -> Converter:
         102: "ymd",
         11: "ymd",
         111: "ymd",
+        **dict.fromkeys((20, 21, 23, 25, 120, 121, 126, 127), "ymd"),
     }.get(style)
 
     def out_of_range() -> SqlError:
@@ -466,7 +470,7 @@ def _to_datetime(source: SqlType, target: SqlType, style: int) -> Converter:
 
     def of_string(value: str, date_format: str = "mdy") -> str:
         try:
-            parsed = dates.parse(value, style_format or date_format)
+            parsed = dates.parse(value, style_format or date_format, old=kind in _OLD_DATES)
         except dates.OutOfRange:
             raise out_of_range() from None
         except (ValueError, KeyError):
@@ -489,6 +493,8 @@ def _to_datetime(source: SqlType, target: SqlType, style: int) -> Converter:
                 return finish(dates.EPOCH + dates.ticks_of_time(value), None)
             return finish(dates.EPOCH + dates.ticks_of_time(value), None)
         moment = dates.ticks(value)
+        if source_kind is Kind.DATETIME and kind not in _OLD_DATES:
+            moment = dates.exact(moment)
         if source_kind is Kind.DATETIMEOFFSET:
             minutes = dates.offset_minutes(value)
             return finish(moment + minutes * dates.MINUTE, minutes)

@@ -128,9 +128,34 @@ def rounded_to_datetime(moment: int) -> int:
     return day * DAY + milliseconds * (SECOND // 1000)
 
 
+def exact(moment: int) -> int:
+    """What a datetime stands for: whole 1/300 seconds, which its milliseconds only show.
+
+    Source: "Breaking changes … in SQL Server 2016": from compatibility level 130 on,
+    conversions to the newer types account "for the fractional milliseconds".
+    """
+    second = moment // SECOND
+    return second * SECOND + (_clock_parts(moment) * SECOND + 150) // 300
+
+
+def _clock_parts(moment: int) -> int:
+    """The 1/300 seconds of a datetime beyond its whole second."""
+    return (moment % SECOND * 300 + SECOND // 2) // SECOND
+
+
+FRACTIONS = {"millisecond": 10**3, "microsecond": 10**6, "nanosecond": 10**9}
+
+
+def fraction_of_datetime(name: str, moment: int) -> int:
+    """DATEPART of a datetime, at compatibility level 130 and later: .187 has 186 milliseconds,
+    since it stands for .18666…"""
+    return _clock_parts(moment) * FRACTIONS[name] // 300
+
+
 def rounded_to_minute(moment: int) -> int:
-    """smalldatetime: 29.998 seconds and less go down."""
-    return (rounded_to_datetime(moment) + 30 * SECOND - 1 * (SECOND // 1000)) // MINUTE * MINUTE
+    """smalldatetime: "29.998 seconds or less are rounded down to the nearest minute. Values of
+    29.999 seconds or more are rounded up", which is half a minute of a datetime."""
+    return (rounded_to_datetime(moment) + 30 * SECOND) // MINUTE * MINUTE
 
 
 def now_utc() -> int:
@@ -169,8 +194,11 @@ _WORDY = (
 )
 
 
-def parse(text: str, date_format: str) -> Parsed:
+def parse(text: str, date_format: str, *, old: bool = False) -> Parsed:
     """A character string as a moment.
+
+    To the ``old`` types, datetime and smalldatetime, yyyy-mm-dd has its month where DATEFORMAT
+    has it, unless a T follows; the newer ones always read it as ISO 8601 does.
 
     :raises ValueError: it is none.
     :raises OutOfRange: it has the form of one, with a number out of range.
@@ -201,7 +229,8 @@ def parse(text: str, date_format: str) -> Parsed:
                 date_part = stripped[: zone.start()].strip()
     if not date_part:
         return Parsed(EPOCH + of_day, offset, has_date=False, has_time=True, digits=digits)
-    year, month, day = _date_of(date_part, date_format)
+    iso = not old or (match is not None and match[0].startswith("T"))
+    year, month, day = _date_of(date_part, date_format, iso=iso)
     try:
         ordinal = dt.date(year, month, day).toordinal()
     except ValueError:
@@ -252,9 +281,9 @@ def _full_year(year: int, digits: int) -> int:
     return 2000 + year if year < 50 else 1900 + year
 
 
-def _date_of(text: str, date_format: str) -> tuple[int, int, int]:
+def _date_of(text: str, date_format: str, *, iso: bool) -> tuple[int, int, int]:
     text = text.rstrip("T").strip()
-    if match := _ISO.match(text):
+    if iso and (match := _ISO.match(text)):
         return int(match[1]), int(match[2]), int(match[3])
     if match := _COMPACT.match(text):
         return int(match[1]), int(match[2]), int(match[3])

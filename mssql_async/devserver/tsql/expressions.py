@@ -5,9 +5,10 @@ Source: T-SQL reference, "Expressions", "Operators", "CASE", "COLLATE", "LIKE", 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from sqlglot import exp
 
@@ -24,12 +25,14 @@ from ..sqltypes import (
     MAX,
     MONEY,
     STRING_KINDS,
+    UNICODE_KINDS,
     Collation,
     Kind,
     SqlType,
     varbinary,
 )
 from . import nodes, strings, types
+from .conversions import INTEGER_RANGES
 from .job import Job
 from .names import Names, column_value
 from .typed import (
@@ -124,8 +127,10 @@ class Expressions:
             return convert(constant(text, types.number_type(text)), MONEY)
         of = types.number_type(text)
         if of.kind is Kind.FLOAT:
-            number = text if text[-1] not in "eE+-" else text + "0"
-            return constant(float(number), of)
+            number = float(text if text[-1] not in "eE+-" else text + "0")
+            if math.isinf(number):
+                raise error(168, text, 8)
+            return constant(number, of)
         if of.kind is Kind.INT:
             return replace(constant(int(text), of), digits=len(text.lstrip("0")) or 1)
         from . import decimals
@@ -241,7 +246,9 @@ class Expressions:
             return value
         if of.kind in STRING_KINDS or of.kind in DATETIME_KINDS or of.kind in BINARY_KINDS:
             raise error(8117, of.kind.value, "minus")
-        if value.constant and isinstance(value.value, int | float) and of.kind is not Kind.BIT:
+        if of.kind is Kind.TINYINT:
+            of = SqlType(Kind.SMALLINT)
+        if value.constant and _negates(value.value, of):
             return replace(constant(-value.value, of), digits=value.digits)
         if value.constant and isinstance(value.value, str) and of.kind in DECIMAL_KINDS:
             text = value.value[1:] if value.value.startswith("-") else f"-{value.value}"
@@ -251,10 +258,8 @@ class Expressions:
         if of.kind in DECIMAL_KINDS:
             return replace(_plain(value), sql=f"ts_dec_neg({value.sql})")
         if of.kind in FLOAT_KINDS:
-            return replace(_plain(value), sql=f"(-{value.sql})")
-        if of.kind is Kind.TINYINT:
-            of = SqlType(Kind.SMALLINT)
-        return replace(_plain(value), sql=f"{_CHECKS[of.kind]}(-{value.sql})", type=of)
+            return replace(_plain(value), sql=f"(-({value.sql}))")
+        return replace(_plain(value), sql=f"{_CHECKS[of.kind]}(-({value.sql}))", type=of)
 
     def _complement(self, node: exp.Expression, names: Names) -> Typed:
         value = self.scalar(node.this, names)
@@ -335,7 +340,11 @@ class Expressions:
         if top.kind is Kind.BIT:
             raise error(402, "bit", "bit", name)
         if operator == "/":
-            return Typed(f"ts_int_div({left.sql}, {right.sql})", top, nullable=nullable)
+            sql = f"ts_int_div({left.sql}, {right.sql})"
+            if not right.constant or right.value == -1:
+                # The least integer by -1 is one more than there is.
+                sql = f"{_CHECKS[top.kind]}({sql})"
+            return Typed(sql, top, nullable=nullable)
         if operator == "%":
             return Typed(f"ts_int_mod({left.sql}, {right.sql})", top, nullable=nullable)
         check = _CHECKS[top.kind]
@@ -493,7 +502,8 @@ class Expressions:
         escape = "NULL"
         if escape_node is not None:
             escape = as_string(self.scalar(escape_node, names), "like").sql
-        return f"ts_like({value.sql}, {pattern.sql}, {escape}, {literal(mode)})"
+        unicode = int(bool(UNICODE_KINDS & {value.type.kind, pattern.type.kind}))
+        return f"ts_like({value.sql}, {pattern.sql}, {escape}, {literal(mode)}, {unicode})"
 
     # --- calls ----------------------------------------------------------------------------
 
@@ -531,6 +541,15 @@ class Expressions:
 def _cast(value: Typed) -> Typed:
     """What CAST gives is no column any more, whatever it was made of."""
     return replace(value, digits=None, column=False, identity=False)
+
+
+def _negates(value: object, of: SqlType) -> TypeGuard[int | float]:
+    """Whether a constant has an opposite in its type, which is then known."""
+    if isinstance(value, float):
+        return True
+    if not isinstance(value, int) or of.kind is Kind.BIT:
+        return False
+    return -value <= INTEGER_RANGES[of.kind][1]
 
 
 def _near(node: exp.Expr) -> str:

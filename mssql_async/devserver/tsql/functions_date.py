@@ -63,6 +63,17 @@ def _require(part: str, function_name: str, of: SqlType) -> None:
         raise error(9810, part, function_name, of.kind.value)
 
 
+def _exact(value: Typed, part: str) -> Typed:
+    """A datetime where more than milliseconds are asked of it: it has 1/300 seconds."""
+    if value.type.kind is Kind.DATETIME and part in ("microsecond", "nanosecond"):
+        return convert(value, datetime2(7))
+    return value
+
+
+def _is_fraction_of_datetime(value: Typed, part: str) -> bool:
+    return value.type.kind is Kind.DATETIME and part in dates.FRACTIONS
+
+
 @function("DATEADD", least=3)
 def _dateadd(call: CallSite) -> Typed:
     part = _part(call, "dateadd")
@@ -84,7 +95,7 @@ def _dateadd(call: CallSite) -> Typed:
 def _datediff(call: CallSite) -> Typed:
     name = call.node.args["this"].lower()
     part = _part(call, name)
-    start, end = _moment(call, call.raw[1]), _moment(call, call.raw[2])
+    start, end = (_exact(_moment(call, node), part) for node in call.raw[1:3])
     if part in ("tzoffset", "iso_week"):
         raise error(9810, part, name, "datetime")
     of = INT if name == "datediff" else BIGINT
@@ -102,6 +113,9 @@ def _datepart(call: CallSite) -> Typed:
 
 def _extract(call: CallSite, part: str, value: Typed) -> Typed:
     _require(part, call.name.lower(), value.type)
+    if _is_fraction_of_datetime(value, part):
+        sql = f"ts_datetime_fraction('{part}', {value.sql})"
+        return Typed(sql, INT, nullable=value.nullable)
     return Typed(f"ts_datepart('{part}', {value.sql})", INT, nullable=value.nullable)
 
 
@@ -115,6 +129,9 @@ def _datename(call: CallSite) -> Typed:
     part = _part(call, "datename")
     value = _moment(call, call.raw[1])
     _require(part, "datename", value.type)
+    if _is_fraction_of_datetime(value, part):
+        sql = f"CAST(ts_datetime_fraction('{part}', {value.sql}) AS TEXT)"
+        return Typed(sql, nvarchar(30), nullable=value.nullable)
     return Typed(f"ts_datename('{part}', {value.sql})", nvarchar(30), nullable=value.nullable)
 
 
@@ -169,9 +186,9 @@ def _offset(call: CallSite) -> Typed:
     scale = {Kind.DATETIME: 3, Kind.SMALLDATETIME: 0}.get(value.type.kind, value.type.scale)
     of = datetimeoffset(7 if scale is None else scale)
     if name == "switchoffset":
-        value = convert(value, datetimeoffset(7))
+        value = convert(value, of)
     else:
-        value = convert(value, datetime2(7))
+        value = convert(value, datetime2(of.scale or 0))
     zone = call.compiler.scalar(call.raw[1], call.names)
     return Typed(f"ts_{name}({value.sql}, {zone.sql})", of)
 

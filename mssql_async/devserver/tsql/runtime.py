@@ -271,11 +271,11 @@ def _utf8_type(text: str) -> SqlType:
     return type_named(text)
 
 
-def _like(value: str, pattern: str, escape: str | None, mode: str) -> StorageValue:
+def _like(value: str, pattern: str, escape: str | None, mode: str, unicode: int) -> StorageValue:
     if value is None or pattern is None:
         return None
     try:
-        return 1 if strings.like(value, pattern, escape, mode) else 0
+        return 1 if strings.like(value, pattern, escape, mode, unicode=bool(unicode)) else 0
     except strings.BadEscape:
         raise error(506, escape, "LIKE") from None
 
@@ -326,7 +326,7 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_float_round": (runtime_math.float_round, 3),
     "ts_power": (runtime_math.power, 2),
     "ts_log": (runtime_math.logarithm, -1),
-    "ts_like": (_like, 4),
+    "ts_like": (_like, 5),
     "ts_cut": (strings.cut, 2),
     "ts_fit": (fit_string, 5),
     "ts_rows": (rows_number, 2),
@@ -356,6 +356,7 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_hashbytes": (runtime_text.hash_bytes, 3),
     "ts_regexp_like": (runtime_text.regexp_like, 3),
     "ts_isnumeric": (runtime_text.is_numeric, 1),
+    "ts_datetime_fraction": (runtime_dates.fraction_of_datetime, 2),
     "ts_dateadd": (runtime_dates.date_add, 4),
     "ts_datediff": (runtime_dates.date_diff, 3),
     "ts_datediff_big": (runtime_dates.date_diff_big, 3),

@@ -59,6 +59,10 @@ def settled(moment: int, offset: int, of: SqlType) -> str:
     return dates.moment_text(moment)
 
 
+def fraction_of_datetime(part: str, text: str) -> int:
+    return dates.fraction_of_datetime(part, dates.ticks(text))
+
+
 def date_add(part: str, amount: int, text: str, type_text: str) -> str:
     of = type_named(type_text)
     moment, offset = local(text)
@@ -228,7 +232,7 @@ def is_date(value: object, date_format: str) -> int:
     if not isinstance(value, str):
         return 0
     try:
-        parsed = dates.parse(value, date_format)
+        parsed = dates.parse(value, date_format, old=True)
     except (ValueError, KeyError):
         return 0
     return int(bool(value.strip()) and parsed.moment >= dates.FIRST_DATETIME and parsed.digits <= 3)

@@ -13,6 +13,7 @@ from ..errors import error
 from ..sqltypes import StorageValue
 from . import decimals
 
+_LARGEST = 2**63 - 1
 _RANDOM = random.Random()  # noqa: S311  (RAND is no secret)
 
 
@@ -34,7 +35,10 @@ def integer_divide(left: int, right: int) -> int:
     if right == 0:
         raise error(8134)
     quotient = abs(left) // abs(right)
-    return quotient if (left < 0) == (right < 0) else -quotient
+    result = quotient if (left < 0) == (right < 0) else -quotient
+    if result > _LARGEST:  # SQLite could not even be handed it
+        raise error(8115, "expression", "bigint")
+    return result
 
 
 def integer_modulo(left: int, right: int) -> int:

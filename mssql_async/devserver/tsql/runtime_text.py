@@ -224,7 +224,12 @@ def is_numeric(value: str | None) -> int:
     if value is None:
         return 0
     text = value.strip()
-    text = text.lstrip("$£€¥").strip() if text[:1] in "$£€¥" else text
+    if text[:1] in ("$", "£", "€", "¥"):
+        # "ISNUMERIC returns 1 for some characters that are not numbers, such as plus (+),
+        # minus (-), and valid currency symbols such as the dollar sign ($)."
+        text = text[1:].strip()
+        if not text:
+            return 1
     if re.fullmatch(r"[+-]?[$£€¥]?(\d[\d,]*\.?\d*|\.\d+)([eEdD][+-]?\d*)?", text):
         return 1
     return 1 if re.fullmatch(r"[+-]|\.|[+-]\.", text) else 0

@@ -240,8 +240,10 @@ def _character_class(pattern: str, start: int, escape: str | None) -> tuple[str,
     return None
 
 
-def like(value: str, pattern: str, escape: str | None, mode: str) -> bool:
-    """LIKE: blanks at the end of the value count for nothing, those of the pattern do."""
+def like(value: str, pattern: str, escape: str | None, mode: str, *, unicode: bool) -> bool:
+    """LIKE. Blanks at the end of a pattern count; of a value, those of Unicode strings do:
+    "When you use Unicode data … with LIKE, trailing blanks are significant; however, for
+    non-Unicode data, trailing blanks aren't significant" ("LIKE (Transact-SQL)")."""
     regex = like_pattern(pattern, escape, mode)
     if regex is None:
         return False
@@ -249,7 +251,7 @@ def like(value: str, pattern: str, escape: str | None, mode: str) -> bool:
         value = _without_accents(value)
     if regex.fullmatch(value) is not None:
         return True
-    return value.endswith(" ") and regex.fullmatch(value.rstrip(" ")) is not None
+    return not unicode and value.endswith(" ") and regex.fullmatch(value.rstrip(" ")) is not None
 
 
 @lru_cache(maxsize=1024)

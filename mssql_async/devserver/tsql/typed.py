@@ -146,10 +146,11 @@ def _keeps_moment(source: SqlType, target: SqlType) -> bool:
     if a is b:
         return source.scale is None or (source.scale or 0) <= (target.scale or 0)
     if b is Kind.DATETIME2:
-        return a is Kind.SMALLDATETIME or (a is Kind.DATETIME and (target.scale or 0) >= 3)
+        return a is Kind.SMALLDATETIME or (a is Kind.DATETIME and target.scale == 3)
     return b is Kind.DATETIME and a is Kind.SMALLDATETIME
 
 
+_PLAIN_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T")
 _PLAIN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -159,7 +160,9 @@ def _foldable(source: Typed, target: SqlType) -> bool:
     if not source.constant or source.value is None:
         return False
     if needs_date_format(source.type, target):
-        return isinstance(source.value, str) and bool(_PLAIN_DATE.match(source.value))
+        old = target.kind in (Kind.DATETIME, Kind.SMALLDATETIME)
+        plain = _PLAIN_MOMENT if old else _PLAIN_DATE
+        return isinstance(source.value, str) and bool(plain.match(source.value))
     return True
 
 
