@@ -25,6 +25,8 @@ class SourceColumn:
     base: bool = False
     identity: bool = False
     computed: str | None = None
+    implicit: bool = True
+    """Whether it has a collation of its own: not what a derived table made of constants."""
 
 
 @dataclass(slots=True)
@@ -152,6 +154,6 @@ def column_value(column: SourceColumn) -> Typed:
         column.type,
         nullable=column.nullable,
         column=column.base,
-        implicit=True,
+        implicit=column.implicit,
         identity=column.identity,
     )

@@ -149,7 +149,13 @@ class Sources(Expressions):
             if not name:
                 raise error(8155, position + 1, node.args["alias"])
             columns.append(
-                SourceColumn(name, value.type, f"({value.sql})", nullable=value.nullable)
+                SourceColumn(
+                    name,
+                    value.type,
+                    f"({value.sql})",
+                    nullable=value.nullable,
+                    implicit=value.implicit or value.explicit,
+                )
             )
         names.add(Source(node.args["alias"], columns, aliased=True))
 

@@ -9,6 +9,7 @@ from ..errors import SqlError, error
 from ..sqltypes import (
     BINARY_KINDS,
     DATETIME_KINDS,
+    DEFAULT_COLLATION_NAME,
     FLOAT_KINDS,
     INT,
     INTEGER_KINDS,
@@ -245,7 +246,9 @@ def _native(source: Typed, target: SqlType, style: int | None) -> str | None:
 def common_collation(left: Typed, right: Typed, operation: str) -> str | None:
     """The T-SQL collation two strings meet under (None: the database's).
 
-    Explicit beats a column's, which beats a constant's or a variable's.
+    Explicit beats a column's, which beats a constant's or a variable's ("Collation
+    precedence"). Of two columns that differ, what ``add`` makes has no collation there, and
+    the left one's here.
 
     :raises SqlError: 468 where two of the same rank differ.
     """
@@ -254,7 +257,7 @@ def common_collation(left: Typed, right: Typed, operation: str) -> str | None:
             raise _conflict(left, right, operation)
         return left.type.collation if left.explicit else right.type.collation
     if left.implicit and right.implicit:
-        if _differ(left, right):
+        if _differ(left, right) and operation != "add":
             raise _conflict(left, right, operation)
         return left.type.collation
     if left.implicit or right.implicit:
@@ -265,12 +268,16 @@ def common_collation(left: Typed, right: Typed, operation: str) -> str | None:
 def _differ(left: Typed, right: Typed) -> bool:
     if left.type.kind not in STRING_KINDS or right.type.kind not in STRING_KINDS:
         return False
-    a, b = left.type.collation, right.type.collation
-    return (a or "").upper() != (b or "").upper() and a is not None and b is not None
+    return _collation_name(left).upper() != _collation_name(right).upper()
+
+
+def _collation_name(value: Typed) -> str:
+    """The collation of a string; databases compare under the default one."""
+    return value.type.collation or DEFAULT_COLLATION_NAME
 
 
 def _conflict(left: Typed, right: Typed, operation: str) -> SqlError:
-    return error(468, left.type.collation, right.type.collation, operation)
+    return error(468, _collation_name(left), _collation_name(right), operation)
 
 
 # --- comparison ---------------------------------------------------------------------------
