@@ -751,6 +751,11 @@ MESSAGES: dict[int, tuple[int, str]] = {
         "An insufficient number of arguments were supplied for the procedure or function %1.",
     ),
     339: (16, "DEFAULT or NULL are not allowed as explicit identity values."),
+    4406: (
+        16,
+        "Update or insert of view or function '%1' failed because it contains a derived or "
+        "constant field.",
+    ),
     4429: (
         16,
         "View or function '%1' contains a self-reference. Views or functions cannot "

@@ -67,6 +67,12 @@ MODIFICATIONS: Refusals = {
     "SET @variable = … in UPDATE": ["DECLARE @x int; UPDATE t SET @x = n = n+1"],
     "column.WRITE and methods in SET": ["UPDATE t SET n.write('x', 1, 2)"],
     "WHERE CURRENT OF": ["UPDATE t SET n = 1 WHERE CURRENT OF c"],
+    "modifying a common table expression": [
+        "WITH c AS (SELECT n FROM t) INSERT c VALUES (1)",
+        "WITH c AS (SELECT DISTINCT n FROM t) DELETE c",
+        "WITH c AS (SELECT t.n FROM t JOIN u ON u.id = t.id) UPDATE c SET n = 1",
+        "WITH c AS (SELECT n FROM t) MERGE c USING u ON u.id = c.n WHEN MATCHED THEN DELETE;",
+    ],
     "modifying a view": ["INSERT v VALUES (5,5)", "UPDATE v SET n=1", "DELETE v"],
     "SET ROWCOUNT with a modification": ["SET ROWCOUNT 1; DELETE u"],
     "BULK": ["BULK INSERT t FROM 'x'"],

@@ -60,6 +60,51 @@ class TestUniqueKeys:
         assert door.value("SELECT COUNT(*) FROM sys.indexes WHERE name IN ('ix', 'uq')") == 0
 
 
+class TestModificationsThroughCommonTables:
+    @pytest.fixture(autouse=True)
+    def rows(self, door: Door) -> None:
+        door.run("CREATE TABLE t (id int IDENTITY PRIMARY KEY, a int, b varchar(5))")
+        door.run("INSERT t (a, b) VALUES (1, 'x'), (1, 'y'), (2, 'z')")
+
+    def test_duplicates_are_deleted_by_their_row_number(self, door: Door) -> None:
+        deleted = door.run(
+            "WITH c AS (SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY id) AS n FROM t) "
+            "DELETE FROM c WHERE n > 1"
+        )
+        assert deleted.counts == [1]
+        assert door.rows("SELECT b FROM t ORDER BY id") == [("x",), ("z",)]
+
+    def test_the_last_rows_are_deleted_in_their_order(self, door: Door) -> None:
+        deleted = door.run(
+            "WITH c AS (SELECT TOP 2 * FROM t ORDER BY id DESC) DELETE c OUTPUT deleted.b"
+        )
+        assert sorted(deleted.rows) == [("y",), ("z",)]
+
+    def test_columns_are_updated_under_their_new_names(self, door: Door) -> None:
+        updated = door.run(
+            "WITH c (i, v, k) AS (SELECT id, b, a * 10 FROM t AS u WHERE a = 1) "
+            "UPDATE c SET v = CAST(k + i AS varchar(5)) WHERE i > 1"
+        )
+        assert updated.counts == [1]
+        assert door.rows("SELECT b FROM t ORDER BY id") == [("x",), ("12",), ("z",)]
+
+    def test_what_is_no_column_of_the_table_is_not_updated(self, door: Door) -> None:
+        assert door.error("WITH c AS (SELECT a + 1 AS k FROM t) UPDATE c SET k = 1").number == 4406
+        assert door.error("WITH c AS (SELECT a FROM t) UPDATE c SET b = '1'").number == 207
+
+    def test_rows_are_counted_where_a_common_table_is_only_read(self, door: Door) -> None:
+        read = "WITH c AS (SELECT 1 AS a)"
+        assert door.run(f"{read} UPDATE t SET b = 'n' FROM c WHERE c.a = t.a").counts == [2]
+        assert door.run(f"{read} DELETE t WHERE a IN (SELECT a FROM c)").counts == [2]
+
+    def test_merge_changes_no_row_twice(self, door: Door) -> None:
+        merge = "MERGE t USING (VALUES (2, 'p'), ({}, 'q')) AS s (a, b) ON s.a = t.a WHEN MATCHED "
+        for action in ("THEN UPDATE SET b = s.b;", "THEN DELETE;"):
+            assert door.error(merge.format(2) + action).number == 8672
+        assert door.run(merge.format(3) + "THEN UPDATE SET b = s.b;").counts == [1]
+        assert door.value("SELECT b FROM t WHERE a = 2") == "p"
+
+
 class TestRowVersions:
     def test_every_insert_and_update_takes_the_next_of_the_database(self, door: Door) -> None:
         door.run("CREATE TABLE t (id int, r rowversion); CREATE TABLE u (r rowversion, n int)")

@@ -403,7 +403,8 @@ VALUES: list[tuple[str, str, StorageValue]] = [
     ("datepart(ms, cast('2021-11-09 13:52:29.187' as datetime))", "int", 186),
     ("datename(mcs, cast('2021-11-09 13:52:29.187' as datetime))", "nvarchar(30)", "186666"),
     (
-        "datediff(mcs, cast('2024-01-02' as datetime), cast('2024-01-02 00:00:00.003' as datetime))",
+        "datediff(mcs, cast('2024-01-02' as datetime), "
+        "cast('2024-01-02 00:00:00.003' as datetime))",
         "int",
         3333,
     ),

@@ -109,6 +109,8 @@ class Modifications:
             count = len(rows)
         else:
             count = cursor.rowcount
+            if count < 0:  # sqlite3 counts for statements only that do not begin with WITH
+                (count,) = session.connection.execute("SELECT changes()").fetchone()
         cursor.close()
         if session.pending.foreign_keys:
             self._verify_foreign_keys(entry.target_database, plan.command.name)

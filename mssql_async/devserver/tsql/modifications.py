@@ -19,23 +19,42 @@ from ..sqltypes import BINARY_KINDS, MAX, STRING_KINDS, Kind, SqlType
 from . import nodes, types
 from .names import Names, Source
 from .plan import NEXT_ROWVERSION, LockIntent, OutputBind, OutputInto, Plan, ResolvedTable
-from .queries import Queries, display_name
+from .queries import ROW_NUMBER, Queries, display_name
 from .sources import table_columns
 from .typed import Typed, convert, literal, quote
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
+_ONCE = 'ts_once("_s"."_n")'
+
+
+def _counted(modified: _Modified, once: bool) -> str:
+    """How often each row is found, where it may be only once."""
+    return f', COUNT(*) OVER (PARTITION BY {modified.rowid}) AS "_n"' if once else ""
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     resolved: ResolvedTable
     shown: str
+    through: dict[str, Column | None] | None = None
+    """The columns of a common table through which the table is modified, folded; None is
+    what the table does not have."""
+    through_name: str = ""
 
     @property
     def table(self) -> Table:
         return self.resolved.table
 
     def column(self, name: str) -> Column:
+        if self.through is not None:
+            if name.casefold() not in self.through:
+                raise error(207, name)
+            written = self.through[name.casefold()]
+            if written is None:
+                raise error(4406, self.through_name)
+            return written
         found = self.table.column(name)
         if found is None:
             raise error(207, name)
@@ -48,9 +67,27 @@ class _Target:
         return next(name for name in _ROWID_NAMES if name not in taken)
 
 
+@dataclass(frozen=True, slots=True)
+class _Modified:
+    """What UPDATE or DELETE changes: the table, its alias, what expressions may name, FROM if
+    there is one, and SQLite's number of a row there."""
+
+    target: _Target
+    alias: str
+    names: Names
+    source: str | None = None
+    row: str = ""
+
+    @property
+    def rowid(self) -> str:
+        return self.row or f"{quote(self.alias)}.{self.target.rowid}"
+
+
 class Modifications(Queries):
     def target(self, name: ObjectName) -> _Target:
         scope = self.job.require_scope("a table")
+        if self.find_common(name) is not None:
+            raise NotSupportedByStandIn("modifying a common table expression")
         found = scope.find_table(name)
         if found is None:
             if name.name.startswith("@"):
@@ -263,10 +300,17 @@ class Modifications(Queries):
 
     # --- UPDATE -------------------------------------------------------------------------------
 
-    def update(self, node: exp.Expression) -> Plan:
+    def update(self, node: exp.Expression, *, once: bool = False) -> Plan:
+        """``once`` is MERGE's: no row may be found twice."""
         args = node.args
         self._open(args.get("ctes"))
-        target, alias, names, source = self._modified(args)
+        modified = self._modified(args)
+        target, alias, names, source = (
+            modified.target,
+            modified.alias,
+            modified.names,
+            modified.source,
+        )
         self.job.want_lock(args.get("hints") or ())
         pairs: list[tuple[Column, str]] = []
         for assignment in args["assignments"]:
@@ -297,9 +341,9 @@ class Modifications(Queries):
             rowid = target.rowid
             sql = (
                 f'UPDATE {table} AS "_t" SET {sets}{renewed} '
-                f'FROM (SELECT {quote(alias)}.{rowid} AS "_r", {listed} FROM {rows}{where}{limit}) '
-                f'AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
-                f"{returning}"
+                f'FROM (SELECT {modified.rowid} AS "_r", {listed}{_counted(modified, once)} '
+                f'FROM {rows}{where}{limit}) AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
+                f"{' AND ' + _ONCE if once else ''}{returning}"
             )
         return self._plan(sql, Command.UPDATE, target, outputs, into)
 
@@ -321,19 +365,20 @@ class Modifications(Queries):
         names.aggregates = 147
         return f" WHERE {self.predicate(where, names)}"
 
-    def _modified(self, args: dict[str, exp.Expression]) -> tuple[_Target, str, Names, str | None]:
-        """The table that UPDATE or DELETE changes, its alias, what its expressions may
-        name, and FROM if there is one."""
+    def _modified(self, args: dict[str, exp.Expression]) -> _Modified:
         name: ObjectName = args["target"]  # type: ignore[assignment]
         names = Names()
         source_node = args.get("source")
         if source_node is None:
+            for cte in args.get("ctes") or ():
+                if cte.this.casefold() == name.name.casefold() and not name.schema:
+                    return self._through(cte)
             target = self.target(name)
             alias = target.table.name
             columns = table_columns(target.table, f"{quote(alias)}.")
             full = ObjectName(target.table.name, target.table.schema, name.database)
             names.add(Source(alias, columns, full))
-            return target, alias, names, None
+            return _Modified(target, alias, names)
         sql = self.source(source_node, names)
         for table in source_node.find_all(nodes.TableSource):
             found: ObjectName = table.args["name"]
@@ -341,21 +386,59 @@ class Modifications(Queries):
             same_alias = not name.schema and alias.casefold() == name.name.casefold()
             same_table = found.name.casefold() == name.name.casefold()
             if same_alias or same_table:
-                return self.target(found), alias, names, sql
+                return _Modified(self.target(found), alias, names, sql)
         # The target is not in FROM: it joins what is.
         target = self.target(name)
         alias = target.table.name
         columns = table_columns(target.table, f"{quote(alias)}.")
         full = ObjectName(target.table.name, target.table.schema, name.database)
         names.add(Source(alias, columns, full))
-        return target, alias, names, f"{target.resolved.sqlite_name} AS {quote(alias)}, {sql}"
+        rows = f"{target.resolved.sqlite_name} AS {quote(alias)}, {sql}"
+        return _Modified(target, alias, names, rows)
+
+    def _through(self, cte: exp.Expression) -> _Modified:
+        """A common table over one table, as what UPDATE or DELETE changes.
+
+        Source: "WITH common_table_expression", "UPDATE" and "DELETE": the rows of the table
+        that the expression reads are changed, with TOP and numbers of rows heeded.
+        """
+        query, name = cte.args["query"], cte.this
+        read = query.args.get("source") if isinstance(query, nodes.SelectQuery) else None
+        grouped = ("distinct", "group", "having", "into")
+        if not isinstance(read, nodes.TableSource) or any(query.args.get(p) for p in grouped):
+            raise NotSupportedByStandIn("modifying a common table expression")
+        target = self.target(read.args["name"])
+        self.numbered = query, target.rowid
+        compiled = self.query(query, None)
+        self.numbered = None
+        listed = cte.args.get("columns")
+        if listed is not None:
+            listed = [*listed, ROW_NUMBER]
+        *columns, row = self.derived_columns(compiled, name, listed, f"{quote(name)}.")
+        through: dict[str, Column | None] = {}
+        for column, output in zip(columns, compiled.outputs, strict=False):
+            node = output.node
+            written = target.table.column(node.this.this) if isinstance(node, exp.Column) else None
+            through[column.name.casefold()] = written
+        names = Names()
+        names.add(Source(name, columns, aliased=True))
+        sql = f"({compiled.sql}) AS {quote(name)}"
+        target = replace(target, through=through, through_name=name)
+        return _Modified(target, name, names, sql, row.sql)
 
     # --- DELETE -------------------------------------------------------------------------------
 
-    def delete(self, node: exp.Expression) -> Plan:
+    def delete(self, node: exp.Expression, *, once: bool = False) -> Plan:
+        """``once`` is MERGE's: no row may be found twice."""
         args = node.args
         self._open(args.get("ctes"))
-        target, alias, names, source = self._modified(args)
+        modified = self._modified(args)
+        target, alias, names, source = (
+            modified.target,
+            modified.alias,
+            modified.names,
+            modified.source,
+        )
         self.job.want_lock(args.get("hints") or ())
         where = self._where(args, names)
         returning, outputs, into = self._output(args.get("output"), target, "deleted")
@@ -366,11 +449,11 @@ class Modifications(Queries):
         else:
             rows = source or f"{table} AS {quote(alias)}"
             limit = f" LIMIT {self._rows(top.this, 'TOP')}" if top is not None else ""
-            rowid = target.rowid
-            sql = (
-                f"DELETE FROM {table} WHERE {rowid} IN (SELECT {quote(alias)}.{rowid} "
-                f"FROM {rows}{where}{limit}){returning}"
-            )
+            found = f'SELECT {modified.rowid} AS "_r"{_counted(modified, once)} FROM {rows}'
+            found = f'SELECT "_r" FROM ({found}{where}{limit}) AS "_s"'
+            if once:
+                found += f" WHERE {_ONCE}"
+            sql = f"DELETE FROM {table} WHERE {target.rowid} IN ({found}){returning}"
         return self._plan(sql, Command.DELETE, target, outputs, into)
 
     # --- MERGE --------------------------------------------------------------------------------
@@ -407,10 +490,11 @@ class Modifications(Queries):
             "ctes": None,
         }
         if verb == "DELETE":
-            plan = self.delete(nodes.DeleteStatement(**common))
+            plan = self.delete(nodes.DeleteStatement(**common), once=True)
         else:
             plan = self.update(
-                nodes.UpdateStatement(**common, assignments=action.args["assignments"])
+                nodes.UpdateStatement(**common, assignments=action.args["assignments"]),
+                once=True,
             )
         return replace(plan, command=Command.MERGE)
 

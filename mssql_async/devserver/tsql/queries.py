@@ -23,6 +23,9 @@ from .plan import ResolvedTable
 from .sources import DEPTH, Sources
 from .typed import Typed, align, compared, convert, operand, quote
 
+ROW_NUMBER = "$row"
+"""The column of a common table through which rows are modified: no name of T-SQL's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -79,6 +82,8 @@ class Queries(Sources, Expressions):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.commons: list[dict[str, CommonTable]] = []
+        #: A query whose rows are wanted with SQLite's numbers of them, and those numbers' name.
+        self.numbered: tuple[exp.Expression, str] | None = None
 
     # --- queries --------------------------------------------------------------------------
 
@@ -208,6 +213,7 @@ class Queries(Sources, Expressions):
                     f'{prefix}"_{position}"',
                     nullable=value.nullable,
                     identity=value.identity,
+                    implicit=value.implicit or value.explicit,
                 )
             )
         return columns
@@ -239,6 +245,9 @@ class Queries(Sources, Expressions):
         assigns = self._assigned(node)
         outputs = self._outputs(node, names)
         names.windows = False
+        if self.numbered is not None and self.numbered[0] is node:
+            row = f"{quote(names.sources[0].alias)}.{self.numbered[1]}"
+            outputs.append(Output(ROW_NUMBER, Typed(row, BIGINT, nullable=False)))
         having = ""
         if args.get("having") is not None:
             having = f" HAVING {self.predicate(args['having'], names)}"
@@ -539,7 +548,11 @@ class Queries(Sources, Expressions):
         inner = compiled.sql
         if b.sql != probe.sql:
             inner = f"SELECT {b.sql} FROM ({inner})"
-        return f"({operand(a, wanted)} IN ({inner}))"
+        side = operand(a, wanted)
+        if wanted is not None and side == a.sql and types.collation(b.type) is not wanted:
+            # The rows name a collation of their own, to which SQLite gives precedence.
+            side = f"{a.sql} COLLATE {wanted.value}"
+        return f"({side} IN ({inner}))"
 
     def quantified(self, node: exp.Expression, names: Names) -> str:
         """``x > ALL (…)``: no row for which it is not so."""

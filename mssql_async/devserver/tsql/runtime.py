@@ -239,6 +239,13 @@ def rows_number(value: StorageValue, clause: str) -> StorageValue:
     return number
 
 
+def once(count: int) -> StorageValue:
+    """A row that MERGE changes, and how often it was found."""
+    if count > 1:
+        raise error(8672)
+    return 1
+
+
 def deeper(depth: int, most: int) -> StorageValue:
     """One recursion more of a common table; ``most`` is MAXRECURSION, 0 for no limit."""
     if most and depth >= most:
@@ -330,6 +337,7 @@ _PURE: dict[str, tuple[Function, int]] = {
     "ts_cut": (strings.cut, 2),
     "ts_fit": (fit_string, 5),
     "ts_rows": (rows_number, 2),
+    "ts_once": (once, 1),
     "ts_deeper": (deeper, 2),
     "ts_upper": (str.upper, 1),
     "ts_lower": (str.lower, 1),
