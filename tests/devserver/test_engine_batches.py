@@ -55,6 +55,51 @@ class TestStatements:
         assert outcome.sets == [[(1,)]]
         assert numbers(outcome) == [208]
 
+    @pytest.mark.parametrize(
+        ("wrong", "number"),
+        [
+            ("SELECT nosuch FROM #there", 207),
+            ("SELECT x.a FROM #there", 4104),
+            ("SELECT a FROM #there AS x, #there AS y", 209),
+            ("SELECT @nosuch", 137),
+            ("IF EXISTS (SELECT nosuch FROM #there) SELECT 1", 207),
+            ("BEGIN TRY IF 1 = 2 UPDATE #there SET nosuch = 1 END TRY BEGIN CATCH END CATCH", 207),
+            ("ALTER TABLE #there ADD nosuch int; SELECT nosuch FROM #there", 207),
+        ],
+    )
+    def test_a_name_that_a_table_does_not_have_keeps_the_batch_from_running(
+        self, door: Door, wrong: str, number: int
+    ) -> None:
+        door.run("CREATE TABLE #there (a int)")
+        outcome = door.attempt(f"DECLARE @a int = 1; INSERT #there VALUES (@a);\n{wrong}")
+        assert [(e.number, e.line) for e in outcome.errors] == [(number, 2)]
+        assert door.value("SELECT COUNT(*) FROM #there") == 0
+
+    def test_it_keeps_the_body_of_a_procedure_from_running_and_may_be_caught(
+        self, door: Door
+    ) -> None:
+        door.run("CREATE TABLE #there (a int)")
+        outcome = door.run(
+            "BEGIN TRY EXEC ('INSERT #there VALUES (1); SELECT nosuch FROM #there') END TRY "
+            "BEGIN CATCH SELECT ERROR_NUMBER(), (SELECT COUNT(*) FROM #there) END CATCH"
+        )
+        assert outcome.rows == [(207, 0)]
+
+    def test_it_ends_no_transaction_even_with_xact_abort(self, door: Door) -> None:
+        door.run("SET XACT_ABORT ON; BEGIN TRAN")
+        assert door.error("PRINT 'x'; SELECT nosuch FROM sys.tables").number == 207
+        assert door.value("SELECT @@TRANCOUNT") == 1
+
+    def test_names_of_a_table_that_the_batch_makes_are_looked_up_when_it_is_there(
+        self, door: Door
+    ) -> None:
+        outcome = door.attempt(
+            "CREATE TABLE #new (a int); INSERT #new VALUES (1); SELECT a FROM #new; "
+            "SELECT nosuch FROM #new"
+        )
+        assert outcome.rows == [(1,)]
+        assert numbers(outcome) == [207]
+
     def test_an_error_of_a_statement_lets_the_next_one_run(self, door: Door) -> None:
         outcome = door.attempt("SELECT 1/0; SELECT 2")
         assert numbers(outcome) == [8134]

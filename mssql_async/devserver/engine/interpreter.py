@@ -18,6 +18,7 @@ from ..errors import SqlError, error, message_text
 from ..protocols import CutOff, Isolation, Parameter, TransactionOperation, TransactionRequest
 from ..results import Command, Done, Event, Message, OutputValue, ReturnStatus
 from ..tsql import statements as st
+from .compilation import unbound
 from .execution import Execution
 from .expressions import Expressions
 from .frames import Frame
@@ -97,7 +98,7 @@ class Interpreter:
         frame.in_try = 0
         frame.handling = None
         said_done = False
-        for step in self._top(frame, self.block(frame, statements)):
+        for step in self._top(frame, self._compiled(frame, statements)):
             if type(step) is Done:
                 said_done = True
             yield step
@@ -199,6 +200,18 @@ class Interpreter:
             yield Done(failed=True)
 
     # --- blocks and statements
+
+    def _compiled(self, frame: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:
+        """Run a batch or the body of a procedure, or nothing of it."""
+        problem = unbound(self.plans, frame, statements)
+        if problem is None:
+            yield from self.block(frame, statements)
+        elif frame.parent is not None and frame.parent.protected:
+            yield from self.failed(frame, None, problem, ends_scope=True)
+        else:
+            self.session.last_error = problem.number
+            yield from self.report(problem, Done(failed=True))  # XACT_ABORT does not heed it
+            raise ScopeEnded
 
     def block(self, frame: Frame, statements: Sequence[st.Statement]) -> Iterator[Step]:
         for statement in statements:
@@ -347,7 +360,7 @@ class Interpreter:
         changes: Sequence[Event] = ()
         try:
             try:
-                yield from self.block(inner, statements)
+                yield from self._compiled(inner, statements)
             except ScopeEnded:
                 pass
             finally:
