@@ -10,6 +10,14 @@ from dataclasses import dataclass
 
 #: number -> (severity, text). ``%1`` … are replaced by the arguments, in order.
 MESSAGES: dict[int, tuple[int, str]] = {
+    103: (15, "The identifier that starts with '%1' is too long. Maximum length is %2."),
+    111: (15, "'%1' must be the first statement in a query batch."),
+    321: (
+        15,
+        '"%1" is not a recognized table hints option. If it is intended as a parameter to a '
+        "table-valued function or to the CHANGETABLE function, ensure that your database "
+        "compatibility mode is set to 90.",
+    ),
     102: (15, "Incorrect syntax near '%1'."),
     105: (15, "Unclosed quotation mark after the character string '%1'."),
     109: (
@@ -915,9 +923,15 @@ def message_text(number: int, *arguments: object) -> str:
     return text
 
 
-def error(number: int, *arguments: object, state: int = 1, line: int = 1) -> SqlError:
+_STATES = {220: 2, 8114: 5, 8115: 2}
+"""States that SQL Server's own examples show, of errors that have several; the others are 1."""
+
+
+def error(number: int, *arguments: object, state: int | None = None, line: int = 1) -> SqlError:
     """A :class:`SqlError` with SQL Server's own text and severity for ``number``."""
     severity = MESSAGES[number][0]
+    if state is None:
+        state = _STATES.get(number, 1)
     return SqlError(number, message_text(number, *arguments), severity, state, line)
 
 

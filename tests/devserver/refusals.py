@@ -184,6 +184,7 @@ STATEMENTS: Refusals = {
 FUNCTIONS: Refusals = {
     "PARSE": ["SELECT PARSE('1' AS int)"],
     "TRY_PARSE": ["SELECT TRY_PARSE('1' AS int)"],
+    "CONVERT with the Hijri styles 130 and 131": ["SELECT CONVERT(varchar(30), GETDATE(), 131)"],
     "CONVERT with a style that is not a constant": [
         "DECLARE @s int=112; SELECT CONVERT(varchar(10), GETDATE(), @s)"
     ],

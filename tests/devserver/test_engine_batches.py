@@ -50,6 +50,24 @@ class TestStatements:
         assert numbers(outcome) == [102]
         assert outcome.infos == []
 
+    @pytest.mark.parametrize(
+        ("sql", "number"),
+        [
+            ("BEGIN TRAN; SAVE TRAN " + "s" * 33, 103),
+            ("BEGIN TRAN " + "s" * 33, 103),
+            ("SELECT 1; CREATE VIEW v AS SELECT 1 AS a", 111),
+            ("IF 1 = 1 CREATE SCHEMA s", 111),
+            ("SELECT 1 FROM sys.tables WITH (NOSUCHHINT)", 321),
+        ],
+    )
+    def test_the_grammar_has_its_limits(self, door: Door, sql: str, number: int) -> None:
+        assert door.error(sql).number == number
+        assert door.value("SELECT @@TRANCOUNT") == 0
+
+    def test_a_name_of_32_characters_is_no_longer_than_it_may(self, door: Door) -> None:
+        name = "s" * 32
+        door.run(f"BEGIN TRAN {name}; SAVE TRAN {name}; ROLLBACK TRAN {name}; ROLLBACK")
+
     def test_a_missing_table_is_found_only_when_its_statement_runs(self, door: Door) -> None:
         outcome = door.attempt("SELECT 1; SELECT * FROM missing; SELECT 2")
         assert outcome.sets == [[(1,)]]

@@ -408,6 +408,17 @@ VALUES: list[tuple[str, str, StorageValue]] = [
         "int",
         3333,
     ),
+    ("upper(N'straße')", "nvarchar(6)", "STRAßE"),
+    ("cast(1.5e0 as varbinary(8))", "varbinary(8)", bytes.fromhex("3ff8000000000000")),
+    ("cast(cast(1.5 as real) as varbinary(8))", "varbinary(8)", bytes.fromhex("3fc00000")),
+    ("cast(123.456 as varbinary(20))", "varbinary(20)", bytes.fromhex("0603000140e20100")),
+    ("cast(-1.0 as varbinary(20))", "varbinary(20)", bytes.fromhex("020100000a000000")),
+    ("cast($1 as varbinary(8))", "varbinary(8)", bytes.fromhex("0000000000002710")),
+    (
+        "cast(cast('1900-01-02 00:00:01' as datetime) as varbinary(8))",
+        "varbinary(8)",
+        bytes.fromhex("000000010000012c"),
+    ),
     # the least integers
     ("-cast(-2147483647 as int)", "int", 2147483647),
     ("-cast(1 as tinyint)", "smallint", -1),
@@ -469,6 +480,9 @@ ERRORS: list[tuple[str, int]] = [
     ("cast(-32768 as smallint) / cast(-1 as smallint)", 8115),
     ("cast(-9223372036854775808 as bigint) / -1", 8115),
     ("cast(1e400 as float)", 168),
+    ("abs(cast(-9223372036854775808 as bigint))", 8115),
+    ("cast(N'\uff15' as int)", 245),
+    ("cast(N'\uff15' as float)", 8114),
     ("cast(1e39 as real)", 8115),
     ("1e308 * 10", 8115),
     ("cast('300' as tinyint)", 244),
@@ -526,3 +540,29 @@ def test_the_type_is_known_where_there_are_no_rows(
     plan = world.compile(f"SELECT {expression} AS v WHERE 1 = 0")
     assert str(plan.columns[0].type) == type_text
     assert world.execute(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "state", "text"),
+    [
+        ("1e0 % 2", 1, "The data types float and int are incompatible in the modulo operator."),
+        ("cast('2020-01-01' as date) + 1", 1, "Operand type clash: date is incompatible with int"),
+        ("1 + cast('2020-01-01' as date)", 1, "Operand type clash: int is incompatible with date"),
+        (
+            "-cast(-2147483648 as int)",
+            2,
+            "Arithmetic overflow error converting expression to data type int.",
+        ),
+        (
+            "cast(256 as tinyint)",
+            2,
+            "Arithmetic overflow error for data type tinyint, value = 256.",
+        ),
+        ("cast('x' as float)", 5, "Error converting data type varchar to float."),
+    ],
+)
+def test_an_error_has_its_state_and_names_the_types_as_they_stand(
+    world: World, expression: str, state: int, text: str
+) -> None:
+    problem = world.error(f"SELECT {expression}")
+    assert (problem.state, problem.text) == (state, text)

@@ -43,10 +43,10 @@ INTEGER_RANGES = {
     Kind.BIGINT: (-(2**63), 2**63 - 1),
 }
 _INTEGER_CODES = {Kind.TINYINT: "INT1", Kind.SMALLINT: "INT2", Kind.INT: "int"}
-_INTEGER = re.compile(r"[+-]?\d+$")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)$")
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-_MONEY = re.compile(r"([+-]?)\s*[$£€¥]?\s*([+-]?)(\d[\d,]*\.?\d*|\.\d+)$")
+_INTEGER = re.compile(r"[+-]?\d+$", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)$", re.ASCII)
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$", re.ASCII)
+_MONEY = re.compile(r"([+-]?)\s*[$£€¥]?\s*([+-]?)(\d[\d,]*\.?\d*|\.\d+)$", re.ASCII)
 _GUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 _FIXED_LENGTH = {Kind.CHAR, Kind.NCHAR}
 
@@ -548,9 +548,49 @@ def _to_binary(source: SqlType, target: SqlType, style: int) -> Converter:
     def of_guid(value: str) -> bytes:
         return cut(uuid.UUID(value).bytes_le)
 
+    def of_float(value: float) -> bytes:
+        return cut(struct.pack(">f" if source.kind is Kind.REAL else ">d", value))
+
+    def of_decimal(value: str) -> bytes:
+        if source.kind in (Kind.MONEY, Kind.SMALLMONEY):
+            size = 8 if source.kind is Kind.MONEY else 4
+            return cut(int(Decimal(value).scaleb(4)).to_bytes(size, "big", signed=True))
+        return cut(_decimal_bytes(Decimal(value), source.precision or 18, source.scale or 0))
+
+    def of_datetime(value: str) -> bytes:
+        return cut(_datetime_bytes(dates.ticks(value), small=source.kind is Kind.SMALLDATETIME))
+
     if source.kind is Kind.UNIQUEIDENTIFIER:
         return of_guid
-    return _by_family(source, target, integer=of_integer, string=of_string, binary=cut)
+    return _by_family(
+        source,
+        target,
+        integer=of_integer,
+        decimal=of_decimal,
+        floating=of_float,
+        string=of_string,
+        binary=cut,
+        datetime=of_datetime,
+    )
+
+
+def _decimal_bytes(value: Decimal, precision: int, scale: int) -> bytes:
+    """Precision, scale, sign and the digits from the lowest byte on, as SQL Server has them."""
+    size = next(size for digits, size in _DECIMAL_SIZES if precision <= digits)
+    digits = int(abs(value).scaleb(scale, decimals.CONTEXT))
+    return bytes((precision, scale, 0, int(value >= 0))) + digits.to_bytes(size, "little")
+
+
+_DECIMAL_SIZES = ((9, 4), (19, 8), (28, 12), (38, 16))
+
+
+def _datetime_bytes(moment: int, *, small: bool) -> bytes:
+    """Days since 1900 and 1/300 seconds, or for smalldatetime minutes."""
+    days, rest = divmod(moment - dates.EPOCH, dates.DAY)
+    if small:
+        return days.to_bytes(2, "big") + (rest // dates.MINUTE).to_bytes(2, "big")
+    parts = (rest * 300 + dates.SECOND // 2) // dates.SECOND
+    return days.to_bytes(4, "big", signed=True) + parts.to_bytes(4, "big")
 
 
 def _to_guid(source: SqlType, target: SqlType) -> Converter:

@@ -178,14 +178,15 @@ class Parsed:
 
 _TIME = re.compile(
     r"(?:^|[\sT])(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.:](\d{1,9}))?)?\s*([AaPp][Mm])?"
-    r"\s*(Z|[+-]\d{1,2}:\d{2})?\s*$"
+    r"\s*(Z|[+-]\d{1,2}:\d{2})?\s*$",
+    re.ASCII,
 )
-_HOUR_ONLY = re.compile(r"(?:^|\s)(\d{1,2})\s*([AaPp][Mm])\s*$")
-_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})$")
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})$")
-_SHORT = re.compile(r"(\d{2})(\d{2})(\d{2})$")
-_YEAR = re.compile(r"(\d{4})$")
-_NUMERIC = re.compile(r"(\d{1,4})\s*[-/.]\s*(\d{1,2})\s*[-/.]\s*(\d{1,4})$")
+_HOUR_ONLY = re.compile(r"(?:^|\s)(\d{1,2})\s*([AaPp][Mm])\s*$", re.ASCII)
+_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})$", re.ASCII)
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})$", re.ASCII)
+_SHORT = re.compile(r"(\d{2})(\d{2})(\d{2})$", re.ASCII)
+_YEAR = re.compile(r"(\d{4})$", re.ASCII)
+_NUMERIC = re.compile(r"(\d{1,4})\s*[-/.]\s*(\d{1,2})\s*[-/.]\s*(\d{1,4})$", re.ASCII)
 _WORDY = (
     re.compile(r"(?P<m>[A-Za-z]{3,9})\s+(?P<d>\d{1,2})\s*,?\s+(?P<y>\d{2,4})$"),
     re.compile(r"(?P<d>\d{1,2})[\s-]+(?P<m>[A-Za-z]{3,9})\s*,?[\s-]+(?P<y>\d{2,4})$"),

@@ -85,6 +85,9 @@ _CHECKS = {
 }
 
 
+_HIJRI = (130, 131)
+
+
 class Expressions:
     """Compiles expressions. Subqueries are the subclass's business."""
 
@@ -233,6 +236,8 @@ class Expressions:
         if style.value is None:
             return Typed("NULL", to, constant=True)
         number = int(style.value)
+        if number in _HIJRI and value.type.kind in DATETIME_KINDS:
+            raise NotSupportedByStandIn("CONVERT with the Hijri styles 130 and 131")
         if not _styled(value.type, to):
             return _cast(convert(value, to, attempt=attempt, explicit=True))
         return _cast(convert(value, to, style=number, attempt=attempt, explicit=True))
@@ -367,12 +372,12 @@ class Expressions:
         of = FLOAT if FLOAT.kind in (left.type.kind, right.type.kind) else top
         if left.type.kind is Kind.REAL and right.type.kind in types.EXACT_KINDS:
             of = SqlType(Kind.REAL)
+        if operator == "%":
+            raise error(402, left.type.kind.value, right.type.kind.value, "modulo")
         left, right = convert(left, FLOAT), convert(right, FLOAT)
         nullable = left.nullable or right.nullable
         if operator == "/":
             sql = f"ts_float_div({left.sql}, {right.sql})"
-        elif operator == "%":
-            raise error(402, left.type.kind.value, right.type.kind.value, "modulo")
         else:
             sql = f"ts_float({left.sql} {operator} {right.sql})"
         if of.kind is Kind.REAL:
@@ -387,7 +392,7 @@ class Expressions:
             if of.kind in DATETIME_KINDS and of.kind not in old:
                 if other.kind in DATETIME_KINDS:
                     raise error(402, a.kind.value, b.kind.value, name)
-                raise error(206, other.kind.value, of.kind.value)
+                raise error(206, a.kind.value, b.kind.value)
         if operator not in "+-":
             raise error(402, a.kind.value, b.kind.value, name)
         top = types.higher(a, b)

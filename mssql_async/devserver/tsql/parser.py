@@ -48,6 +48,10 @@ _UNSUPPORTED_WORDS = """
 #: Statements that are refused by their first word.
 UNSUPPORTED = frozenset(_UNSUPPORTED_WORDS.split())
 
+_LONGEST_TRANSACTION_NAME = 32
+_HEADS_OF_BATCHES = ("VIEW", "SCHEMA")
+"""What must "start the batch" ("Batches": CREATE SCHEMA, CREATE VIEW, …)."""
+
 
 class BatchParser(DefinitionGrammar):
     def batch(self) -> tuple[Statement, ...]:
@@ -107,6 +111,8 @@ class BatchParser(DefinitionGrammar):
             "EXECUTE": self._execute,
             "DBCC": self._dbcc,
         }
+        if upper == "CREATE" and not head and self.word_after() in _HEADS_OF_BATCHES:
+            raise error(111, f"CREATE {self.word_after()}", line=line)
         if upper in simple:
             return simple[upper](line)
         if upper == "BREAK":
@@ -299,11 +305,17 @@ class BatchParser(DefinitionGrammar):
         return st.Block(body=body, line=line)
 
     def _transaction_name(self) -> str:
+        """Source: "BEGIN TRANSACTION" and "SAVE TRANSACTION": limited to 32 characters."""
         if self.at_variable():
             self.unsupported("a transaction named by a variable")
-        if self.at_name():
-            return self.advance().text
-        return ""
+        if not self.at_name():
+            return ""
+        name = self.advance().text
+        if len(name) > _LONGEST_TRANSACTION_NAME:
+            shown = name[:_LONGEST_TRANSACTION_NAME]
+            line = self.last.line
+            raise error(103, shown, _LONGEST_TRANSACTION_NAME, state=4, line=line)
+        return name
 
     def _commit(self, line: int) -> Statement:
         self.expect("COMMIT")

@@ -23,6 +23,34 @@ from .tokenizer import NAMES, STRINGS
 
 _MOST_RECURSIONS = 32767
 _HINTS_WITH_VALUES = ("INDEX", "FORCESEEK", "SPATIAL_WINDOW_MAX_CELLS")
+_HINTS = frozenset(
+    {
+        *_HINTS_WITH_VALUES,
+        "FASTFIRSTROW",
+        "FORCESCAN",
+        "HOLDLOCK",
+        "IGNORE_CONSTRAINTS",
+        "IGNORE_TRIGGERS",
+        "KEEPDEFAULTS",
+        "KEEPIDENTITY",
+        "NOEXPAND",
+        "NOLOCK",
+        "NOWAIT",
+        "PAGLOCK",
+        "READCOMMITTED",
+        "READCOMMITTEDLOCK",
+        "READPAST",
+        "READUNCOMMITTED",
+        "REPEATABLEREAD",
+        "ROWLOCK",
+        "SERIALIZABLE",
+        "SNAPSHOT",
+        "TABLOCK",
+        "TABLOCKX",
+        "UPDLOCK",
+        "XLOCK",
+    }
+)
 _JOIN_HINTS = ("LOOP", "HASH", "MERGE", "REMOTE")
 #: Hints that may stand without WITH.
 _BARE_HINTS = frozenset(
@@ -347,6 +375,8 @@ class QueryParser(ExpressionParser):
             self._advance()
             if hint == ",":
                 continue
+            if hint not in _HINTS:
+                raise error(321, self.last.text, line=self.last.line)
             hints.append(hint)
             if hint not in _HINTS_WITH_VALUES:
                 continue

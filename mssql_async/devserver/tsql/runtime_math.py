@@ -41,6 +41,12 @@ def integer_divide(left: int, right: int) -> int:
     return result
 
 
+def absolute(value: float) -> float:
+    if abs(value) > _LARGEST and isinstance(value, int):
+        raise error(8115, "expression", "bigint")
+    return abs(value)
+
+
 def integer_modulo(left: int, right: int) -> int:
     if right == 0:
         raise error(8134)

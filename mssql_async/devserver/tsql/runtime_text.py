@@ -230,7 +230,7 @@ def is_numeric(value: str | None) -> int:
         text = text[1:].strip()
         if not text:
             return 1
-    if re.fullmatch(r"[+-]?[$£€¥]?(\d[\d,]*\.?\d*|\.\d+)([eEdD][+-]?\d*)?", text):
+    if re.fullmatch(r"[+-]?[$£€¥]?(\d[\d,]*\.?\d*|\.\d+)([eEdD][+-]?\d*)?", text, re.ASCII):
         return 1
     return 1 if re.fullmatch(r"[+-]|\.|[+-]\.", text) else 0
 

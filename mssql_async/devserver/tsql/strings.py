@@ -32,6 +32,19 @@ def cut(text: str, units: int) -> str:
     return text.encode("utf-16-le")[: units * 2].decode("utf-16-le", "ignore")
 
 
+def upper(text: str) -> str:
+    """UPPER: one character for one, so that 'ß' stays."""
+    if text.isascii():
+        return text.upper()
+    return "".join(u if len(u := c.upper()) == 1 else c for c in text)
+
+
+def lower(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    return "".join(u if len(u := c.lower()) == 1 else c for c in text)
+
+
 _UNDECOMPOSED = str.maketrans("łŁđĐøØıħĦŧŦ", "lLdDoOihHtT")
 
 

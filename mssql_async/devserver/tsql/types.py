@@ -292,7 +292,9 @@ def explicit(source: SqlType, target: SqlType) -> bool:
         return True
     if a in STRING_KINDS and b in BINARY_KINDS:
         return True
-    if a in (Kind.DATETIME, Kind.SMALLDATETIME) and b in NUMBER_KINDS:
+    if a in (Kind.DATETIME, Kind.SMALLDATETIME) and b in NUMBER_KINDS | BINARY_KINDS:
+        return True
+    if a in FLOAT_KINDS and b in BINARY_KINDS:
         return True
     return a in BINARY_KINDS and b in DATETIME_KINDS
 
