@@ -60,6 +60,43 @@ class TestUniqueKeys:
         assert door.value("SELECT COUNT(*) FROM sys.indexes WHERE name IN ('ix', 'uq')") == 0
 
 
+class TestKeysThatChangePlaces:
+    """Keys are unique when a statement has ended, whatever they were while it ran."""
+
+    @pytest.fixture(autouse=True)
+    def rows(self, door: Door) -> None:
+        door.run("CREATE TABLE t (id int PRIMARY KEY, n varchar(5)); CREATE TABLE o (k int)")
+        door.run("INSERT t VALUES (1, 'a'), (2, 'b'), (3, 'c'); INSERT o VALUES (4)")
+
+    @pytest.mark.parametrize(
+        "update",
+        [
+            "UPDATE t SET id = 4 - id",
+            "DECLARE @k int = 4; UPDATE t SET id = @k - id",
+            "UPDATE t SET id = k - id FROM t CROSS JOIN o",
+            "UPDATE TOP (3) t SET id = 4 - id",
+        ],
+    )
+    def test_of_the_whole_table(self, door: Door, update: str) -> None:
+        assert door.run(update).counts[-1] == 3
+        assert door.rows("SELECT id, n FROM t ORDER BY id") == [(1, "c"), (2, "b"), (3, "a")]
+
+    def test_and_tell_what_they_became(self, door: Door) -> None:
+        moved = door.run("UPDATE t SET id = id + 1 OUTPUT inserted.id, inserted.n WHERE id < 4")
+        assert sorted(moved.rows) == [(2, "a"), (3, "b"), (4, "c")]
+
+    def test_unless_one_is_there_twice(self, door: Door) -> None:
+        assert door.error("UPDATE t SET id = id + 1 WHERE id < 3").number == 2627
+        assert door.rows("SELECT id, n FROM t ORDER BY id") == [(1, "a"), (2, "b"), (3, "c")]
+
+    def test_and_the_rows_that_refer_to_them_follow(self, door: Door) -> None:
+        door.run("CREATE TABLE c (t int REFERENCES t (id) ON UPDATE CASCADE, n varchar(5))")
+        door.run("CREATE TABLE d (t int REFERENCES t (id)); INSERT d VALUES (1)")
+        door.run("INSERT c VALUES (1, 'a'), (3, 'c'); UPDATE t SET id = 4 - id")
+        assert door.rows("SELECT t, n FROM c ORDER BY t") == [(1, "c"), (3, "a")]
+        assert door.error("UPDATE t SET id = id + 1").number == 547
+
+
 class TestModificationsThroughCommonTables:
     @pytest.fixture(autouse=True)
     def rows(self, door: Door) -> None:

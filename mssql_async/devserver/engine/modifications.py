@@ -5,9 +5,10 @@ Source: SQL Server documentation, "OUTPUT clause", "INSERT" (EXEC), "SCOPE_IDENT
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from .. import sqltypes
@@ -16,7 +17,7 @@ from ..results import Command, Rows
 from ..schema import Table
 from ..sqltypes import SqlType, StorageValue
 from ..tsql import statements as st
-from ..tsql.plan import OutputBind, OutputInto, VariableBind
+from ..tsql.plan import Bind, Moves, OutputBind, OutputInto, VariableBind
 from . import constraints
 from .databases import Database
 from .definitions.change import compile_expression
@@ -186,7 +187,9 @@ class Modifications:
         if entry.plan.command not in (Command.UPDATE, Command.MERGE):
             raise duplicate
         if not constraints.can_rebuild(table, index):
-            raise duplicate
+            if entry.plan.moves is None:
+                raise duplicate
+            return self._move(entry, entry.plan.moves, duplicate)
         result: tuple[list[Row], int] = ([], 0)
 
         def run() -> None:
@@ -208,6 +211,36 @@ class Modifications:
         except sqlite3.IntegrityError:
             raise duplicate from problem
         return result
+
+    def _move(self, entry: CachedPlan, moves: Moves, duplicate: SqlError) -> tuple[list[Row], int]:
+        """An UPDATE that exchanges keys which are SQLite's numbers of the rows."""
+        connection = self._session.connection
+        result: tuple[list[Row], int] = ([], 0)
+        arriving = dataclasses.replace(
+            entry, plan=dataclasses.replace(entry.plan, sql=moves.arrive)
+        )
+
+        def work() -> None:
+            nonlocal result
+            connection.execute(moves.collect, self._values(moves.collect_binds))
+            connection.execute(moves.leave)
+            result = self._modify_now(arriving, self._values(moves.arrive_binds))
+            connection.execute(moves.forget)
+
+        try:
+            self._execution.write(work)
+        except sqlite3.Error as problem:
+            raise duplicate from problem
+        return result
+
+    def _values(self, binds: Sequence[Bind]) -> list[StorageValue]:
+        values = self._session.frame.values
+        return [
+            values[bind.name.casefold()]
+            if isinstance(bind, VariableBind)
+            else self._plans.system_rows(bind)
+            for bind in binds
+        ]
 
     def _probe_key(
         self,

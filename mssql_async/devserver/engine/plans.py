@@ -111,10 +111,10 @@ class Plans:
         self._session.runtime.begin_statement()
         values = frame.values
         return [
-            values[bind] if type(bind) is str else self._system_rows(bind) for bind in entry.binds
+            values[bind] if type(bind) is str else self.system_rows(bind) for bind in entry.binds
         ]
 
-    def _system_rows(self, bind: object) -> str:
+    def system_rows(self, bind: object) -> str:
         return system_rows(self._session, cast("SystemRowsBind", bind).view)
 
     # --- locks

@@ -14,11 +14,11 @@ from sqlglot import exp
 
 from ..errors import NotSupportedByStandIn, error
 from ..results import Command, ResultColumn
-from ..schema import Column, ObjectName, Table
-from ..sqltypes import BINARY_KINDS, MAX, STRING_KINDS, Kind, SqlType
+from ..schema import Column, IndexKind, ObjectName, Table
+from ..sqltypes import BINARY_KINDS, INTEGER_KINDS, MAX, STRING_KINDS, Kind, SqlType
 from . import nodes, types
 from .names import Names, Source
-from .plan import NEXT_ROWVERSION, LockIntent, OutputBind, OutputInto, Plan, ResolvedTable
+from .plan import NEXT_ROWVERSION, LockIntent, Moves, OutputBind, OutputInto, Plan, ResolvedTable
 from .queries import ROW_NUMBER, Queries, display_name
 from .sources import table_columns
 from .typed import Typed, convert, literal, quote
@@ -26,7 +26,18 @@ from .typed import Typed, convert, literal, quote
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
+_MOVED_NAME = '"mssql_moved"'
+_MOVED = f"temp.{_MOVED_NAME}"
 _ONCE = 'ts_once("_s"."_n")'
+
+
+def _row_key(table: Table) -> Column | None:
+    """The column that may be SQLite's number of the row: a primary key of one integer."""
+    for index in table.indexes:
+        if index.kind is IndexKind.PRIMARY_KEY and len(index.columns) == 1:
+            column = table.column(index.columns[0].name)
+            return column if column is not None and column.type.kind in INTEGER_KINDS else None
+    return None
 
 
 def _counted(modified: _Modified, once: bool) -> str:
@@ -328,24 +339,49 @@ class Modifications(Queries):
         returning, outputs, into = self._output(args.get("output"), target, "updated")
         table = target.resolved.sqlite_name
         top = args.get("top")
+        listed = ", ".join(f'{sql} AS "_{i}"' for i, (_, sql) in enumerate(pairs, start=1))
+        rows = source or f"{table} AS {quote(alias)}"
+        limit = f" LIMIT {self._rows(top.this, 'TOP')}" if top is not None else ""
+        found = (
+            f'SELECT {modified.rowid} AS "_r", {listed}{_counted(modified, once)} '
+            f"FROM {rows}{where}{limit}"
+        )
+        stored = ", ".join(
+            f'{quote(column.name)} = "_s"."_{i}"' for i, (column, _) in enumerate(pairs, 1)
+        )
+        store = f'UPDATE {table} AS "_t" SET {stored}{renewed} FROM'
         if source is None and top is None:
             sets = ", ".join(f"{quote(column.name)} = {sql}" for column, sql in pairs)
             sql = f"UPDATE {table} AS {quote(alias)} SET {sets}{renewed}{where}{returning}"
         else:
-            sets = ", ".join(
-                f'{quote(column.name)} = "_s"."_{i}"' for i, (column, _) in enumerate(pairs, 1)
-            )
-            listed = ", ".join(f'{sql} AS "_{i}"' for i, (_, sql) in enumerate(pairs, start=1))
-            rows = source or f"{table} AS {quote(alias)}"
-            limit = f" LIMIT {self._rows(top.this, 'TOP')}" if top is not None else ""
-            rowid = target.rowid
             sql = (
-                f'UPDATE {table} AS "_t" SET {sets}{renewed} '
-                f'FROM (SELECT {modified.rowid} AS "_r", {listed}{_counted(modified, once)} '
-                f'FROM {rows}{where}{limit}) AS "_s" WHERE "_t".{rowid} = "_s"."_r"'
+                f'{store} ({found}) AS "_s" WHERE "_t".{target.rowid} = "_s"."_r"'
                 f"{' AND ' + _ONCE if once else ''}{returning}"
             )
-        return self._plan(sql, Command.UPDATE, target, outputs, into)
+        plan = self._plan(sql, Command.UPDATE, target, outputs, into)
+        key = _row_key(target.table)
+        if key is None or all(column is not key for column, _ in pairs):
+            return plan
+        return replace(plan, moves=self._moves(target, key, found, store, returning))
+
+    def _moves(self, target: _Target, key: Column, found: str, store: str, returning: str) -> Moves:
+        table, rowid = target.resolved.sqlite_name, target.rowid
+        collect, collect_binds = self.job.finished(found)
+        arrive, arrive_binds = self.job.finished(
+            f'{store} {_MOVED} AS "_s" WHERE "_t".{rowid} = "_s"."_m"{returning}'
+        )
+        nobodys = f"(SELECT min(0, min({rowid})) FROM {table}) - row_number() OVER ()"
+        return Moves(
+            collect=f'CREATE TEMP TABLE {_MOVED_NAME} AS SELECT *, {nobodys} AS "_m" '
+            f"FROM ({collect})",
+            collect_binds=collect_binds,
+            leave=f'UPDATE {table} AS "_t" SET {quote(key.name)} = '
+            f'(SELECT "_m" FROM {_MOVED} WHERE "_r" = "_t".{rowid}) '
+            f'WHERE {rowid} IN (SELECT "_r" FROM {_MOVED})',
+            arrive=arrive,
+            arrive_binds=arrive_binds,
+            forget=f"DROP TABLE {_MOVED}",
+        )
 
     def _assigned_value(
         self, assignment: exp.Expression, column: Column, target: _Target, names: Names

@@ -70,6 +70,20 @@ class OutputInto:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """An UPDATE of a key that is SQLite's number of the row, in steps that meet no number that
+    is still taken: ``collect`` what is to be stored, ``leave`` for numbers nobody has, ``arrive``.
+    ``forget`` what was collected. Only the first and the third bind values."""
+
+    collect: str
+    collect_binds: tuple[Bind, ...]
+    leave: str
+    arrive: str
+    arrive_binds: tuple[Bind, ...]
+    forget: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled statement.
 
@@ -91,6 +105,7 @@ class Plan:
     into: ObjectName | None = None
     uses_system_views: bool = False
     output_into: OutputInto | None = None
+    moves: Moves | None = None
 
 
 @dataclass(frozen=True, slots=True)
