@@ -58,6 +58,7 @@ MODIFICATIONS: Refusals = {
     "MERGE … WHEN NOT MATCHED BY SOURCE THEN …": [
         "MERGE t USING u ON t.id=u.id WHEN NOT MATCHED BY SOURCE THEN DELETE;"
     ],
+    "$action": ["MERGE t USING u ON t.id = u.id WHEN MATCHED THEN DELETE OUTPUT $action;"],
     "OUTPUT deleted.… of UPDATE": ["UPDATE t SET n=2 OUTPUT deleted.n"],
     "OUTPUT in INSERT … EXEC": ["INSERT t OUTPUT inserted.id EXEC sp_who"],
     "two OUTPUT clauses": [
