@@ -23,11 +23,11 @@ def declare(interpreter: Interpreter, frame: Frame, statement: st.Declare) -> It
             frame.declare(name, declared, None, exact=True)
             frame.declared_by[folded] = variable
         if value is not None:
+            if interpreter.expressions.reads_tables(value):
+                yield from interpreter.execution.may_wait()
             frame.values[folded] = interpreter.expressions.evaluate(frame, value, declared)
             interpreter.session.row_count = 1
             interpreter.session.last_error = 0
-    return
-    yield
 
 
 def declare_table(
