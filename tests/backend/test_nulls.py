@@ -280,7 +280,10 @@ class TestSurroundings:
         caplog.clear()
         with CaptureQueriesContext(connection), connection.execute_wrapper(wrap):
             for one in work:
-                assert messages_of(server, one) == ONE_STATEMENT
+                sent = messages_of(server, one)
+                for around in ("tran.begin", "tran.commit"):  # of bulk_create, before Django 6
+                    sent.pop(around, None)
+                assert sent == ONE_STATEMENT
         assert [len(params) for params in seen] == [
             len(record.params)  # type: ignore[attr-defined]
             for record in caplog.records
