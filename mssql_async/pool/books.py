@@ -167,8 +167,13 @@ class Books:
         connection.idle_since = now
         connection.origin = ()
         self._idle.append(connection)
-        expires_at = connection.expires_at
-        if self._wake_at is None or (expires_at is not None and expires_at < self._wake_at):
+        wake_at, expires_at = self._wake_at, connection.expires_at
+        # Also where it is far: what min_size keeps waits for the end of its lifetime only.
+        if (
+            wake_at is None
+            or now + self._max_idle < wake_at
+            or (expires_at is not None and expires_at < wake_at)
+        ):
             self._schedule_expiry(connection, now)
 
     def _require_open(self) -> None:

@@ -9,9 +9,10 @@ where ``Cursor.setinputsizes`` names the type (pyodbc#741). It does not ask for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import pyodbc
@@ -40,7 +41,8 @@ class TypedParameters(tuple[Any, ...]):
     """Parameters as everybody sees them, ``None`` where they are null; ``nulls`` has what is known
     of some of those, by their places."""
 
-    nulls: dict[int, TypedNull]
+    nulls: Mapping[int, TypedNull] = MappingProxyType({})
+    """Nothing is known where a wrapper has made one of its own, by ``type(params)(…)``."""
 
     @classmethod
     def of(cls, params: Sequence[Any]) -> TypedParameters:
@@ -51,7 +53,9 @@ class TypedParameters(tuple[Any, ...]):
 
     def typed(self, params: Sequence[Any]) -> tuple[Any, ...]:
         """``params``, which are these in other clothes, with the nulls of known types."""
-        return tuple(self.nulls.get(place, value) for place, value in enumerate(params))
+        return tuple(
+            self.nulls.get(place) if value is None else value for place, value in enumerate(params)
+        )
 
 
 # Types of SQL Server's own, which pyodbc does not name (msodbcsql.h).

@@ -9,18 +9,32 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-#: Literals, quoted names and block comments. What is left of them beside a line comment, or in a
-#: comment within a comment, is a mark of :data:`_DOUBTFUL`.
+#: Literals, quoted names and comments. What is left of them, in a comment within a comment, is a
+#: mark of :data:`_DOUBTFUL`.
 _OPAQUE = re.compile(
-    r"'(?:[^']|'')*'|\[(?:[^\]]|\]\])*\]|\"(?:[^\"]|\"\")*\"|/\*(?:(?!/\*|\*/).)*\*/", re.DOTALL
+    r"'(?:[^']|'')*'|\[(?:[^\]]|\]\])*\]|\"(?:[^\"]|\"\")*\"|/\*(?:(?!/\*|\*/).)*\*/|--[^\r\n]*",
+    re.DOTALL,
 )
+#: Names have letters of all scripts; no word of the language does. Of other signs it is not known
+#: which ones separate words.
+_FOREIGN = re.compile(r"[^\W\x00-\x7f]+")
+_MERGE_JOIN = re.compile(r"(?<!\w)MERGE\s+JOIN(?!\w)")
 _DOUBTFUL = re.compile(r"['\"\[\]]|--|/\*|\*/")
 _PARENTHESES = re.compile(r"\([^()]*\)")
 _WORD = re.compile(r"(?<![\w@#$])[A-Z]\w*")
 
 #: What the dialect writes around a statement; neither can lose a conflict.
 _BEFORE = re.compile(r"\A(?:\s*SET\s+NOCOUNT\s+(?:ON|OFF)(?:\s*;|\s))+")
-_AFTER = re.compile(r";\s*SELECT CAST\(SCOPE_IDENTITY\(\) AS bigint\)\s*;?\s*\Z", re.IGNORECASE)
+_AFTER = re.compile(
+    r";\s*SELECT CAST\(SCOPE_IDENTITY\(\) AS bigint\)(?: WHERE 1 = (?:%s|\?))?\s*;?\s*\Z",
+    re.IGNORECASE,
+)
+#: Around an INSERT that brings its keys.
+_WITH_KEYS = re.compile(
+    r"\A\s*SET IDENTITY_INSERT (?P<table>[^;]+?) ON\s*;(?P<insert>.*);\s*"
+    r"SET IDENTITY_INSERT (?P=table) OFF\s*;?\s*\Z",
+    re.DOTALL,
+)
 
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE"})
 #: Reserved, so that no unquoted name can be one of them; each begins another statement, or a block.
@@ -44,7 +58,9 @@ def only_reads(sql: str) -> bool:
 @lru_cache(maxsize=512)
 def is_single(sql: str) -> bool:
     """Whether it is one ``SELECT``, ``INSERT``, ``UPDATE`` or ``DELETE``."""
-    text = _BEFORE.sub("", _flat(_AFTER.sub("", sql)), count=1)
+    with_keys = _WITH_KEYS.match(sql)
+    text = with_keys["insert"] if with_keys else sql
+    text = _BEFORE.sub("", _flat(_AFTER.sub("", text)), count=1)
     if ";" in text.rstrip("; \t\r\n"):
         return False
     words = _WORD.findall(text)
@@ -85,10 +101,10 @@ def _words(sql: str) -> list[str]:
 
 def _flat(sql: str) -> str:
     """In capitals, without what is quoted or in parentheses; empty where that cannot be told."""
-    flat = _OPAQUE.sub(" ", sql)
+    flat = _FOREIGN.sub("_", _OPAQUE.sub(" ", sql))
     if not flat.isascii() or _DOUBTFUL.search(flat):
         return ""
-    flat, bare = flat.upper(), ""
+    flat, bare = _MERGE_JOIN.sub("JOIN", flat.upper()), ""
     while flat != bare:
         bare, flat = flat, _PARENTHESES.sub(" ", flat)
     return "" if "(" in flat or ")" in flat else flat

@@ -292,6 +292,17 @@ class TestSurroundings:
         assert {type(value) for value in shown} <= {str, int, type(None)}
         assert Author.objects.filter(email=None).count() == 3
 
+    @pytest.mark.parametrize("rebuild", [lambda p: type(p)(x for x in p), list, tuple])
+    def test_a_wrapper_may_rebuild_the_parameters(
+        self, default: DatabaseWrapper, rebuild: Callable[[Any], Any]
+    ) -> None:
+        def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            return execute(sql, rebuild(params), many, context)
+
+        with connection.execute_wrapper(wrap):
+            Author.objects.create(name="n", email=None)
+        assert Author.objects.filter(email=None).count() == 1
+
     def test_a_wrapper_may_change_the_parameters(self, default: DatabaseWrapper) -> None:
         def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             name, _email, *others = params

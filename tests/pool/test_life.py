@@ -86,6 +86,19 @@ class TestMaintenance:
         assert pool.acquire().raw is connector.opened[0]
         assert connector.open_now == 1
 
+    def test_after_a_quiet_time_a_burst_is_shrunk_to_the_smallest_size_again(
+        self, connector: StubConnector, clock: StubRuntime
+    ) -> None:
+        clock.others = True
+        pool = make_pool(connector, clock=clock, min_size=3, max_idle=60)
+        pool.warm()
+        clock.advance(1000)
+        for connection in [pool.acquire() for _ in range(5)]:
+            pool.release(connection)
+        assert connector.open_now == 5
+        clock.advance(60)
+        assert connector.open_now == 3
+
     def test_warming_opens_the_smallest_size_and_waits_for_it(
         self, connector: StubConnector, clock: StubRuntime
     ) -> None:
