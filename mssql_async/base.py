@@ -328,22 +328,20 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             and self.execute_wrappers == self._received_wrappers
             and (
                 lease is None
-                or (
-                    lease.state is LeaseState.FREE
-                    and self.autocommit == lease.autocommit
-                    and not lease.has_open_cursors
-                )
+                or (lease.state is LeaseState.FREE and self.autocommit == lease.autocommit)
             )
             and (lease is None or self.autocommit == self.settings_dict["AUTOCOMMIT"])
         )
 
     def rest(self) -> bool:
-        """A call is over: whether nothing here belongs to its context. A connection that was
-        only asked for (``ensure_connection``) does not."""
+        """A call is over: whether its context needs this thread no more. A connection that was
+        only asked for (``ensure_connection``) is no reason; an open cursor is, which can execute
+        again only here, though it holds nothing that others could want."""
         lease = self.connection
         if lease is not None and lease.state is LeaseState.HELD and not self.in_atomic_block:
             lease.release_unless_pinned()
-        return self.at_rest and not self.is_recorded
+        kept = lease is not None and lease.has_open_cursors
+        return self.at_rest and not self.is_recorded and not kept
 
     @property
     def is_recorded(self) -> bool:

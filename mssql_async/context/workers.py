@@ -207,10 +207,11 @@ class WorkerPool:
             home.running = None
             keeps = not at_rest or (self.keep and not home.ended)
             self._pin(home, worker if keeps else None)
-            if not at_rest and call.task is not None:
-                if home.users is None:
-                    home.users = weakref.WeakSet()
-                home.users.add(call.task)
+            if not at_rest:
+                if call.task is not None:
+                    if home.users is None:
+                        home.users = weakref.WeakSet()
+                    home.users.add(call.task)
             elif home.users is not None:
                 home.users = None
             context = home.innermost()
@@ -280,7 +281,9 @@ class WorkerPool:
     def _next_for(self, worker: Worker) -> Call | None:
         """What a worker that belongs to nobody does next."""
         beneath = bool(self._waiting) and self._waiting[0].beneath_a_worker
-        if self._count - len(self._extra) > self.max_workers and not beneath:
+        # One may be idle and others wait: a context that was not counted has come to be.
+        is_needed = beneath or (bool(self._waiting) and bool(self._idle))
+        if self._count - len(self._extra) > self.max_workers and not is_needed:
             self._count -= 1
             worker.retired = True
             return None
@@ -363,7 +366,12 @@ class WorkerPool:
         if home.in_line_since is not None:
             return max(home.in_line_since, call.queued_at)
         running = home.running
-        if running is not None and not running.nested and call.context.inner is None:
+        if (
+            running is not None
+            and home.thread is None
+            and not running.nested
+            and call.context.inner is None
+        ):
             return None
         # Another task has to end its block first, or a thread waits for one: perhaps for the
         # one that makes this call.
