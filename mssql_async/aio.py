@@ -360,6 +360,9 @@ class AsyncCursor:
 
     def _fetch_here(self, method: str, *args: Any) -> Any:
         inner = self._inner
+        if inner is None and not self._holds and self._description is not None:
+            # Another task has read the last row since this one asked.
+            return [] if method in ("fetchmany", "fetchall") else None
         if inner is None or inner.db is not connections[self.connection.alias]:
             raise _rows_are_elsewhere()
         try:

@@ -173,6 +173,8 @@ class Handler(AtomicViews, ASGIHandler):
         context = current_context()
         if context is not None and context.inline is None:
             context.inline = is_trivial
+        # A view that calls the application with a copy of its scope makes another request.
+        scope.pop(_MARK, None)
         await super().handle(scope, receive, send)
 
 

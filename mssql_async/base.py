@@ -364,6 +364,10 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
             )
         )
 
+    @property
+    def has_unread_rows(self) -> bool:
+        return self.connection is not None and bool(self.connection.has_unread_rows)
+
     def tidy(self) -> None:
         """End what was given up elsewhere: cursors and iterators that nobody will read on."""
         if self.connection is not None:

@@ -77,6 +77,8 @@ class Context:
         self.sessions = NO_SESSIONS
         """The aliases that it has a session with state on, or a transaction. Written on the
         worker, after each call."""
+        self.unread = NO_SESSIONS
+        """The aliases that it has unread rows on. Written with them."""
         self.beneath_a_worker = False
         """Whether a call on a worker waits for it (``async_to_sync`` in synchronous code)."""
         self._epoch = workers.epoch

@@ -3,6 +3,7 @@ state, or the transaction of synchronous code that waits for it, such as a test'
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any, ClassVar
 
@@ -122,10 +123,16 @@ def _is_outlived(context: Context) -> bool:
 
 def _is_seen_by_blocks(context: Context, using: str) -> bool:
     """Whether it has a session with state on that alias, or code that keeps something in its
-    thread. Unread rows, and what there is on other aliases, would only make blocks that have
-    nothing to do with it take turns, even with who reads the rows."""
+    thread, or this task reads rows there: who waited for a second connection, and holds one
+    while it does, would wait for others who do the same. Rows that another task reads, and what
+    there is on other aliases, would only make blocks that have nothing to do with it take turns,
+    even with who reads the rows."""
     home = context.home
-    return home.pinned_to is not None and (using in home.sessions or home.workers.keep)
+    if home.pinned_to is None:
+        return False
+    if using in home.sessions or home.workers.keep:
+        return True
+    return using in home.unread and asyncio.current_task() in (home.users or ())
 
 
 async def in_transaction(using: str | None) -> bool:

@@ -65,6 +65,12 @@ class DjangoConnections:
         wrappers = connections.all(initialized_only=True)
         return frozenset(wrapper.alias for wrapper in wrappers if _has_session(wrapper))
 
+    def unread(self) -> frozenset[str]:
+        wrappers = connections.all(initialized_only=True)
+        return frozenset(
+            wrapper.alias for wrapper in wrappers if getattr(wrapper, "has_unread_rows", False)
+        )
+
     def leave(self, context: object) -> None:
         adopted, self._here.adopted = self._here.adopted, None
         for alias in adopted or ():

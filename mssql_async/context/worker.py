@@ -89,6 +89,9 @@ class Surroundings(Protocol):
     def sessions(self) -> frozenset[str]:
         """Of what ties it: the aliases whose next block belongs into the same session."""
 
+    def unread(self) -> frozenset[str]:
+        """Of what ties it: the aliases on which there are rows to read."""
+
     def leave(self, context: Any) -> None:
         """The context has ended: end what it left here, and say what should not have been
         here. Must not raise."""
@@ -323,7 +326,9 @@ class Worker:
         self.is_extra = not at_rest and not self._holds_a_place()
         home = call.context.home
         if home.block is None:  # all that is done in a block belongs to it, whatever the alias
-            home.sessions = NO_SESSIONS if at_rest else self._pool.surroundings.sessions()
+            around = self._pool.surroundings
+            home.sessions = NO_SESSIONS if at_rest else around.sessions()
+            home.unread = NO_SESSIONS if at_rest else around.unread()
         following = self._pool.finished(self, call, at_rest=at_rest)
         if following is call:  # nobody comes back for what it left
             self._leave(call.context)

@@ -302,6 +302,16 @@ class TestWhatIsHeld:
             await one.fetchall()
             assert project.holds_nothing()
 
+    async def test_tasks_that_read_on_together_are_told_of_the_end(self, project: Project) -> None:
+        async with request(), cursor() as one:
+            await one.execute(THREE)
+            found = await asyncio.gather(*[one.fetchone() for _ in range(5)])
+            assert found == [(1,), (2,), (3,), None, None]
+            await one.execute(THREE)
+            together = await asyncio.gather(*[one.fetchall() for _ in range(2)])
+            assert together == [[(1,), (2,), (3,)], []]
+        assert project.holds_nothing()
+
     async def test_rows_read_into_memory_for_another_statement_are_read_on(
         self, project: Project
     ) -> None:

@@ -11,6 +11,7 @@ from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
+from mssql_async.asgi import get_asgi_application
 from tests.context.project import ask, do
 
 LONG = "WAITFOR DELAY '00:00:30'"
@@ -70,6 +71,14 @@ async def language(request: HttpRequest) -> HttpResponse:
     return HttpResponse(await sync_to_async(ask)("SELECT @@LANGUAGE"))
 
 
+async def language_of_another(request: HttpRequest) -> HttpResponse:
+    """That of a request which this one makes of the application, with a copy of its scope."""
+    await sync_to_async(do)("SET LANGUAGE French")
+    another = Request(get_asgi_application(), "language", request.scope)  # type: ignore[attr-defined]
+    await another.task
+    return HttpResponse(another.body)
+
+
 async def fail(request: HttpRequest) -> HttpResponse:
     await sync_to_async(ask)("SELECT 1")
     raise ValueError("the view's own")
@@ -100,6 +109,7 @@ urlpatterns = [
     path("state", leave_state),
     path("depth", depth),
     path("language", language),
+    path("language/another", language_of_another),
     path("fail", fail),
     path("task", leave_task),
 ]
@@ -121,13 +131,17 @@ class Client:
 class Request:
     """One request that the test may hang up."""
 
-    def __init__(self, app: Callable[..., Any], address: str) -> None:
+    def __init__(
+        self, app: Callable[..., Any], address: str, around: dict[str, Any] | None = None
+    ) -> None:
+        """``around``: the scope of the request that makes this one."""
         self.status = 0
         self.body: list[bytes] = []
         self.began = asyncio.Event()
         self._messages: asyncio.Queue[Any] = asyncio.Queue()
         self._messages.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-        self.task = asyncio.create_task(app(_scope(address), self._messages.get, self._send))
+        scope = {**(around or {}), **_scope(address)}
+        self.task = asyncio.create_task(app(scope, self._messages.get, self._send))
 
     async def _send(self, message: Any) -> None:
         if message["type"] == "http.response.start":

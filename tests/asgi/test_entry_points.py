@@ -193,6 +193,12 @@ class TestMounted:
         assert await quiet(project)
 
 
+async def test_a_request_that_a_view_makes_is_another_context(project: Project) -> None:
+    status, found = await Client(get_asgi_application()).get("language/another")
+    assert (status, found.decode()) == (200, "us_english")
+    assert await quiet(project)
+
+
 class TestFarFromTheServer:
     """Where an answer takes longer than a cancelled call is waited for."""
 

@@ -46,6 +46,9 @@ class StubSurroundings:
     def sessions(self) -> frozenset[str]:
         return frozenset()
 
+    def unread(self) -> frozenset[str]:
+        return frozenset()
+
     def leave(self, context: Any) -> None:
         self.left.append(context)
         self.here.tie = None
