@@ -78,10 +78,10 @@ class Project:
 
     @property
     def running(self) -> list[str]:
-        """What the server's sessions do that run a statement. Not those that still log in: what
-        is done to such a one is done to no statement."""
-        at_work = {"running", "attention"}
-        return [info.state for info in self.server.sessions() if info.state in at_work]
+        """What the server's sessions do, those that do nothing left out, and those that log in:
+        what is done to such a one is done to no statement."""
+        idle = {"prelogin", "login", "ready", "closed"}
+        return [info.state for info in self.server.sessions() if info.state not in idle]
 
     def is_quiet(self) -> bool:
         """Whether no statement runs, no lease is held and no worker is tied."""
