@@ -15,6 +15,7 @@ from mssql_async.context import WorkerPool, registry
 from mssql_async.context.surroundings import DjangoConnections
 from mssql_async.context.workers import WorkerStatistics
 from mssql_async.devserver import DevServer
+from mssql_async.devserver.tds.counters import SessionInfo
 from mssql_async.pool.registry import close_pools, pool_statistics
 from mssql_async.pool.statistics import PoolStatistics
 from tests.conftest import connection_settings
@@ -31,6 +32,17 @@ def until(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def _is_open(info: SessionInfo) -> bool:
+    """Whether more was sent than what opens a connection: the driver's questions for types, and
+    the batch that sets the session up."""
+    statements = {
+        kind: count
+        for kind, count in info.messages.items()
+        if kind.startswith(("batch", "rpc.")) and "sp_datatype_info" not in kind
+    }
+    return sum(statements.values()) > 1
 
 
 class Project:
@@ -78,10 +90,10 @@ class Project:
 
     @property
     def running(self) -> list[str]:
-        """What the server's sessions do, those that do nothing left out, and those that log in:
-        what is done to such a one is done to no statement."""
-        idle = {"prelogin", "login", "ready", "closed"}
-        return [info.state for info in self.server.sessions() if info.state not in idle]
+        """What the server's sessions do, those that do nothing left out, and those that are being
+        opened: who freezes or stops such a one does that to no statement of a test."""
+        sessions = self.server.sessions()
+        return [info.state for info in sessions if info.state != "ready" and _is_open(info)]
 
     def is_quiet(self) -> bool:
         """Whether no statement runs, no lease is held and no worker is tied."""
