@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -335,8 +334,12 @@ def test_one_that_is_interrupted_for_real_writes_its_report(tmp_path: Path) -> N
         assert running.stdout is not None
         # The first cannot run in memory, and says so once everything is ready for the second.
         next(line for line in running.stdout if "forked_workers: skipped" in line)
-        running.send_signal(signal.SIGINT)
-        told, _ = running.communicate(timeout=PATIENCE)
+        # As Ctrl-C does; only that a shell has its background jobs ignore SIGINT.
+        running.terminate()
+        try:
+            told, _ = running.communicate(timeout=PATIENCE)
+        finally:
+            running.kill()
     assert running.returncode == FAILED, told
     assert "Traceback" not in told
     assert "interrupted" in read_json(file).broken_off
