@@ -13,23 +13,11 @@ import sys
 import threading
 from typing import Any
 
-from django.conf import settings
+from .exiting import configure
 
 
 def main(port: str, broken: bool) -> None:
-    settings.configure(
-        DATABASES={
-            "default": {
-                "ENGINE": "mssql_async",
-                "NAME": "app",
-                "HOST": "127.0.0.1",
-                "PORT": port,
-                "USER": "sa",
-                "PASSWORD": "Passw0rd!",
-                "OPTIONS": {"extra_params": "Encrypt=no"},
-            }
-        }
-    )
+    configure(port)
     from django.db import connection, transaction
 
     from mssql_async.session import threadends
