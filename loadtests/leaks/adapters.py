@@ -11,24 +11,31 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from django.db.backends.signals import connection_created
 
 from mssql_async.context import worker_statistics
-from mssql_async.contrib.leaks.record import Held, Known, Token
+from mssql_async.contrib.leaks.record import Held, Known, Session, Token
 from mssql_async.pool import Pool, PooledConnection
 from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
+from .numbers import SessionNumbers
 from .place import ASKED, CURRENT, current_place, place_in
 from .probe import unnumbered
 
 if TYPE_CHECKING:
     from .recorder import Recorder
 
+T = TypeVar("T")
+
+STATEMENT_SHOWN = 200
+"""Characters."""
 #: Which connection of this process.
 Connection = int
 
@@ -48,6 +55,10 @@ class Adapter(Protocol):
         """What should have been given back, given that every context has ended."""
 
     def known(self, recorder: Recorder) -> Known: ...
+
+    def take_asked(self) -> int:
+        """How many statements :meth:`held` has had executed since the last time, to find out which
+        session a connection has."""
 
     def waiting(self) -> int:
         """Callers that wait for a connection."""
@@ -97,7 +108,11 @@ class PoolAdapter:
         ]
 
     def known(self, recorder: Recorder) -> Known:
-        return _known(self.connections(), recorder)
+        return _known(map(recorder.session_of, self.connections()), recorder)
+
+    def take_asked(self) -> int:
+        """None: a lease is somebody's, and what was asked of the pool would be of it too."""
+        return 0
 
     def waiting(self) -> int:
         return sum(pool.waiting for pool in pool_statistics())
@@ -124,7 +139,7 @@ class _Opened:
     since: float
     place: str
     statement: str
-    """What it was opened for; empty: not known."""
+    """What it was opened for, then the last that Django has executed; empty: not known."""
     thread: weakref.ref[threading.Thread]
 
     def living(self) -> Any:
@@ -144,6 +159,7 @@ class WrapperAdapter:
         self._opened: dict[Connection, _Opened] = {}
         self._number_of: weakref.WeakKeyDictionary[Any, Connection] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
+        self._sessions = SessionNumbers()
         connection_created.connect(self._note)
 
     def _note(self, connection: Any, **kwargs: Any) -> None:
@@ -157,12 +173,26 @@ class WrapperAdapter:
             ASKED.get().statement,
             weakref.ref(threading.current_thread()),
         )
+        # First, as the one that Django takes out at the end of its own block is the last.
+        if self._executed not in connection.execute_wrappers:
+            connection.execute_wrappers.insert(0, self._executed)
         with self._lock:
             self._opened[number] = opened
             before = self._number_of.get(connection)
             if before is not None:
                 self._opened.pop(before, None)
             self._number_of[connection] = number
+
+    def _executed(
+        self, execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> T:
+        """By the documented way to instrument Django: also what no story tells of."""
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            opened = self._opened.get(self._number_of.get(context["connection"], 0))
+            if opened is not None:
+                opened.statement = sql[:STATEMENT_SHOWN]
 
     def lease(self, wrapper: Any) -> tuple[Connection, float] | None:
         if wrapper.connection is None:
@@ -191,21 +221,37 @@ class WrapperAdapter:
     def held(self, recorder: Recorder) -> list[Held]:
         """Connections that a context has opened and left open. Not those that ``CONN_MAX_AGE``
         is there for: that another context has used after the first, outside a transaction."""
-        at = now()
+        at, living = now(), self._living()
+        left = {
+            number: (opened, wrapper)
+            for number, (opened, wrapper) in living.items()
+            if opened.token and not self._serves_others(number, wrapper, recorder)
+        }
+        self._sessions.forget_all_but(living.keys())
+        self._sessions.ask(
+            {
+                number: wrapper
+                for number, (opened, wrapper) in left.items()
+                if recorder.session_of(number) is None
+                and not recorder.is_open(recorder.user_of(number) or opened.token)
+            }
+        )
         return [
             Held(
                 recorder.process,
                 at,
                 recorder.user_of(number) or opened.token,
-                recorder.session_of(number) or unnumbered(wrapper.vendor, number),
+                self._session_of(number, recorder) or unnumbered(wrapper.vendor, number),
                 opened.since,
                 recorder.place_of(number) or opened.place,
-                _what(opened, wrapper),
+                _what(opened, wrapper, answers=not self._sessions.is_silent(number)),
                 recorder.statement_of(number) or opened.statement,
             )
-            for number, (opened, wrapper) in self._living().items()
-            if opened.token and not self._serves_others(number, wrapper, recorder)
+            for number, (opened, wrapper) in left.items()
         ]
+
+    def _session_of(self, number: Connection, recorder: Recorder) -> Session | None:
+        return recorder.session_of(number) or self._sessions.of(number)
 
     def _serves_others(self, number: Connection, wrapper: Any, recorder: Recorder) -> bool:
         return (
@@ -215,7 +261,11 @@ class WrapperAdapter:
         )
 
     def known(self, recorder: Recorder) -> Known:
-        return _known(self.connections(), recorder)
+        numbers = self.connections()
+        return _known((self._session_of(number, recorder) for number in numbers), recorder)
+
+    def take_asked(self) -> int:
+        return self._sessions.take_asked()
 
     def waiting(self) -> int:
         return 0
@@ -226,28 +276,29 @@ class WrapperAdapter:
     def close(self) -> None:
         """Listen no more."""
         connection_created.disconnect(self._note)
+        for wrapper in list(self._number_of):
+            with suppress(ValueError):
+                wrapper.execute_wrappers.remove(self._executed)
 
 
 def _in_transaction(wrapper: Any) -> bool:
     return bool(wrapper.in_atomic_block or not wrapper.autocommit)
 
 
-def _what(opened: _Opened, wrapper: Any) -> str:
+def _what(opened: _Opened, wrapper: Any, *, answers: bool) -> str:
     thread = opened.thread()
     whose = "of a thread that has ended" if thread is None or not thread.is_alive() else "unused"
+    if not answers:
+        whose += ", and it does not answer"
     if _in_transaction(wrapper):
         return f"a connection with an open transaction ({whose})"
     return f"a connection ({whose})"
 
 
-def _known(connections: list[Connection], recorder: Recorder) -> Known:
-    sessions = (recorder.session_of(each) for each in connections)
-    return Known(
-        recorder.process,
-        now(),
-        len(connections),
-        tuple(session for session in sessions if session is not None),
-    )
+def _known(sessions: Iterable[Session | None], recorder: Recorder) -> Known:
+    each = list(sessions)
+    named = tuple(session for session in each if session is not None)
+    return Known(recorder.process, now(), len(each), named)
 
 
 def adapter_for(*, ours: bool) -> Adapter:

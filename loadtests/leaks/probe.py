@@ -16,6 +16,9 @@ TABLE = "#leaks"
 LOCK = "leaks"
 CONTEXT_KEY = "leaks"
 
+HARNESS_ASKS = "/* the leak harness asks */"
+"""Begins what no context has asked for, so that whoever sees it at the server knows."""
+
 #: As text, to the millisecond, as everybody here asks for it who compares sessions.
 LOGIN_TIME = "CONVERT(varchar(23), s.login_time, 126)"
 
@@ -55,13 +58,18 @@ PROBE = (
     f"SELECT %s, @@SPID, {LOGIN_TIME}, @@TRANCOUNT, {', '.join(_SETTINGS.values())} "
     "FROM sys.dm_exec_sessions AS s WHERE s.session_id = @@SPID"
 )
-PROBES_ELSEWHERE = {
-    "postgresql": "SELECT %s, pg_backend_pid()",
-    "mysql": "SELECT %s, CONNECTION_ID()",
-    "oracle": "SELECT %s, SYS_CONTEXT('USERENV', 'SID') FROM dual",
+_NUMBERS_ELSEWHERE = {
+    "postgresql": "pg_backend_pid()",
+    "mysql": "CONNECTION_ID()",
+    "oracle": "SYS_CONTEXT('USERENV', 'SID')",
 }
-"""Where the server is no SQL Server: the nonce, and the session's number where it is known how to
-ask for that."""
+"""How a session's number is asked for where the server is no SQL Server, and this is known."""
+_FROM = {"oracle": " FROM dual"}
+PROBES_ELSEWHERE = {
+    vendor: f"SELECT %s, {number}{_FROM.get(vendor, '')}"
+    for vendor, number in _NUMBERS_ELSEWHERE.items()
+}
+"""The nonce, and the session's number."""
 _PROBE_ELSEWHERE = "SELECT %s"
 
 _NAMES = tuple(_SETTINGS)
@@ -88,6 +96,16 @@ def unnumbered(vendor: str, connection: int | None) -> Session | None:
     if connection is None or vendor == "microsoft" or vendor in PROBES_ELSEWHERE:
         return None
     return Session(connection, word="connection")
+
+
+def number_question(vendor: str) -> str:
+    """One that tells nothing but the session's number; empty: it is not known how to ask.
+
+    From no table, as that would begin a transaction where implicit ones are switched on (T-SQL
+    reference, SET IMPLICIT_TRANSACTIONS).
+    """
+    number = "@@SPID" if vendor == "microsoft" else _NUMBERS_ELSEWHERE.get(vendor)
+    return f"{HARNESS_ASKS} SELECT {number}{_FROM.get(vendor, '')}" if number else ""
 
 
 def read_elsewhere(row: Any, session: Session | None) -> Looked:

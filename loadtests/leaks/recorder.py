@@ -93,11 +93,16 @@ class Recorder:
         """Contexts that have begun and not ended."""
         return len(self._open)
 
+    def is_open(self, token: Token) -> bool:
+        """Whether that one has."""
+        return token in self._open
+
     # --- connections ---------------------------------------------------------------------------
 
     def acquired(
-        self, connection: Connection, since: float, token: Token, place: str, at: float
-    ) -> tuple[str, float]:
+        self, connection: Connection, since: float, token: Token, place: str, at: float,
+        statement: str = "",
+    ) -> tuple[str, float]:  # fmt: skip
         """A context uses that connection, which it was lent at ``since``: says where and when it
         did so first."""
         before = self._users.get(connection)
@@ -105,7 +110,7 @@ class Recorder:
             several = before is not None and (before.several or before.token != token)
             session = None if before is None else before.session
             before = _User(token, since, place, since or at, several, session)
-            self._users[connection] = before
+        self._users[connection] = before._replace(statement=statement or before.statement)
         return before.place, before.acquired_at
 
     def used(
@@ -124,7 +129,7 @@ class Recorder:
             self.acquired(connection, 0.0, token, place, now())
             user = self._users[connection]
         self._users[connection] = user._replace(
-            session=session or user.session, statement=statement
+            session=session or user.session, statement=statement or user.statement
         )
 
     def session_of(self, connection: Connection | None) -> Session | None:
@@ -177,6 +182,7 @@ class Recorder:
             record.held = self.adapter.held(self)
             known = self.adapter.known(self)
             record.known = [known]
+            record.asked = self.adapter.take_asked()
             self._forget({*self.adapter.connections()})
         gc.collect()
         record.samples = [self.sample()]

@@ -12,7 +12,7 @@ import platform
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -34,6 +34,7 @@ from .faults import Faults
 from .options import OURS, UVICORN, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
 from .picture import draw
+from .probe import HARNESS_ASKS
 from .scenario import Need, Scenario
 from .server import CannotDo, OtherServer, Server, the_server
 from .signals import SIGNALS
@@ -448,7 +449,8 @@ class _Run:
         record.seed = self._options.seed
         record.program = place.config.program
         at_rest = await in_thread(lambda: self._at_rest(record.known))
-        record.at_rest = at_rest or []
+        record.at_rest = [told_by_the_application(each, record.held) for each in at_rest or ()]
+        place.server.own_statements += record.asked
         self._known_already.strike_out(record)
         record.rows = await in_thread(self._rows)
         seen.waves += 1
@@ -506,6 +508,20 @@ class _Run:
             if left.transactions or left.locks:
                 with suppress(CannotDo, pyodbc.Error):
                     await self._place.faults.kill(left.session.spid)
+
+
+def told_by_the_application(seen: ServerSession, held: Iterable[Held]) -> ServerSession:
+    """Where the last statement of a session is the harness's own question which one it is: the
+    last one before that."""
+    if HARNESS_ASKS not in seen.statement:
+        return seen
+    before = (
+        each.statement
+        for each in held
+        if each.session is not None
+        and (each.process, each.session.spid) == (seen.process, seen.session.spid)
+    )
+    return replace(seen, statement=next(before, ""))
 
 
 NOTES = "leaks_note"

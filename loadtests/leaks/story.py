@@ -44,7 +44,7 @@ from mssql_async.contrib.leaks.record import (
 from mssql_async.contrib.leaks.record import Story as Told
 
 from . import probe
-from .adapters import Connection
+from .adapters import STATEMENT_SHOWN, Connection
 from .clock import now
 from .place import CURRENT, asking, current_place
 from .recorder import RECORDER, Recorder
@@ -55,8 +55,6 @@ T = TypeVar("T")
 
 UNKNOWN = Session(0)
 """Of a statement that does not tell its session, on a connection that nobody has looked at."""
-_SHOWN = 200
-"""Characters of a statement."""
 _MOST_SEEN = 20
 _INVISIBLE = (Fate.ROLLED_BACK.value, Fate.OPEN.value)
 _MARK = re.compile(r"leaks -?\d+-\d+")
@@ -178,7 +176,7 @@ class Story:
                 return self._probe_with(own, alias, sql, nonce, place)
 
     def _probe_with(self, cursor: Any, alias: str, sql: str, nonce: str, place: str) -> Sight:
-        watch = self._watch(connections[alias], place)
+        watch = self._watch(connections[alias], place, _with_nonce(sql, nonce))
         cursor.execute(sql, [nonce])
         watch.sent()
         row = cursor.fetchone()
@@ -190,7 +188,7 @@ class Story:
 
     async def _probe_awaited(self, alias: str, cursor: Any, place: str) -> Sight:
         sql, nonce = self._question(alias)
-        watch = self._watch(None, place)
+        watch = self._watch(None, place, _with_nonce(sql, nonce))
         await cursor.execute(sql, [nonce])
         watch.began_at = now()  # nobody here can tell when the session was handed over
         row = await cursor.fetchone()
@@ -201,8 +199,8 @@ class Story:
     def _question(self, alias: str) -> tuple[str, str]:
         return probe.question(connections[alias].vendor), f"{self.token}-{next(_numbers)}"
 
-    def _watch(self, wrapper: Any, place: str) -> _Watch:
-        return _Watch(self._recorder, wrapper, self.token, place)
+    def _watch(self, wrapper: Any, place: str, statement: str) -> _Watch:
+        return _Watch(self._recorder, wrapper, self.token, place, statement)
 
     def _saw(self, alias: str, sql: str, nonce: str, row: Any, watch: _Watch) -> Sight:
         if sql is probe.PROBE:
@@ -269,7 +267,7 @@ class Story:
     def _ask(self, sql: str, params: Sequence[Any], expected: str, place: str) -> str:
         connection, statement = connections[self.alias], _shown(sql, params)
         with asking(place, statement), connection.cursor() as cursor:
-            watch = self._watch(connection, place)
+            watch = self._watch(connection, place, statement)
             cursor.execute(sql, params or None)
             watch.sent()
             row = cursor.fetchone()
@@ -291,11 +289,11 @@ class Story:
         mark = self._mark()
         connection, statement = connections[self.alias], f"PRINT '{mark}'"
         with asking(place, statement), connection.cursor() as cursor:
-            watch = self._watch(connection, place)
+            watch = self._watch(connection, place, statement)
             cursor.execute("PRINT %s", [mark])
             watch.sent()
             texts = " ".join(str(text) for _, text in cursor.messages or ())
-        got = ", ".join(_MARK.findall(texts)) or texts[:_SHOWN]
+        got = ", ".join(_MARK.findall(texts)) or texts[:STATEMENT_SHOWN]
         self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, watch.place)
         return got
 
@@ -313,7 +311,7 @@ class Story:
         mark = self._mark()
         connection = connections[self.alias]
         sql, params, statement = _raising(mark, connection)
-        watch = self._watch(connection, place)
+        watch = self._watch(connection, place, statement)
         caught: DatabaseError | None = None
         try:
             with asking(place, statement), connection.cursor() as cursor:
@@ -322,7 +320,7 @@ class Story:
             caught = error
         texts = str(caught or "")
         marks = dict.fromkeys(_MARK.findall(texts))
-        got = ", ".join(marks) or texts[:_SHOWN]
+        got = ", ".join(marks) or texts[:STATEMENT_SHOWN]
         if connection.vendor != "microsoft" and not marks:
             got = mark  # who knows how that database words it: it has told nobody's
         self._answered(AnswerKind.ERROR, watch.session, mark, got, statement, watch.place)
@@ -360,7 +358,7 @@ class Story:
     def _cursor_unit(self, alias: str, place: str) -> Iterator[Any]:
         connection = connections[alias]
         with connection.cursor() as cursor:
-            watched = _WatchedCursor(cursor, lambda: self._watch(connection, place))
+            watched = _WatchedCursor(cursor, functools.partial(self._watch, connection, place))
             try:
                 yield watched
             finally:
@@ -443,7 +441,7 @@ class Story:
         def note(
             execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]
         ) -> T:
-            watch = self._watch(connection, place)
+            watch = self._watch(connection, place, statement)
             result = execute(sql, params, many, context)
             watch.sent()
             watches.append(watch)
@@ -574,10 +572,10 @@ class Story:
     def _change(self, sql: str, place: str) -> None:
         connection = connections[self.alias]
         with asking(place, sql), connection.cursor() as cursor:
-            watch = self._watch(connection, place)
+            watch = self._watch(connection, place, sql[:STATEMENT_SHOWN])
             cursor.execute(sql)
             watch.sent()
-        self._recorder.used(watch.connection, None, self.token, watch.place, sql[:_SHOWN])
+        self._recorder.used(watch.connection, None, self.token, watch.place, sql[:STATEMENT_SHOWN])
 
     def table(self) -> None:
         """Leave a temporary table, which the probe looks for."""
@@ -615,14 +613,17 @@ class _Watch:
     """The time of a statement, and what it runs on."""
 
     __slots__ = (
-        "_lease", "_recorder", "_token", "_wrapper", "acquired_at", "began_at", "connection",
-        "ended_at", "place",
+        "_lease", "_recorder", "_statement", "_token", "_wrapper", "acquired_at", "began_at",
+        "connection", "ended_at", "place",
     )  # fmt: skip
 
-    def __init__(self, recorder: Recorder, wrapper: Any, token: Token, place: str) -> None:
+    def __init__(
+        self, recorder: Recorder, wrapper: Any, token: Token, place: str, statement: str
+    ) -> None:
         self._recorder = recorder
         self._wrapper = wrapper
         self._token = token
+        self._statement = statement
         self.place = place
         """Where its lease was acquired: where it was asked for, unless an earlier statement
         had the lease already."""
@@ -645,7 +646,7 @@ class _Watch:
             self.connection, since = lease
             self.began_at = max(self.began_at, since)
             self.place, self.acquired_at = self._recorder.acquired(
-                self.connection, since, self._token, self.place, self.began_at
+                self.connection, since, self._token, self.place, self.began_at, self._statement
             )
         self.ended_at = max(now(), self.began_at)
 
@@ -676,19 +677,20 @@ class _Watch:
 class _WatchedCursor:
     """Django's cursor, and from when to when its rows were read."""
 
-    def __init__(self, cursor: Any, watch: Callable[[], _Watch]) -> None:
+    def __init__(self, cursor: Any, watch: Callable[[str], _Watch]) -> None:
         self._cursor = cursor
         self._watch = watch
         self.watch: _Watch | None = None
         self.statement = ""
 
     def execute(self, sql: str, params: Any = None) -> Any:
-        watch = self._watch()
-        with asking(watch.place, _shown(sql, params or ())):
+        statement = _shown(sql, params or ())
+        watch = self._watch(statement)
+        with asking(watch.place, statement):
             result = self._cursor.execute(sql, params)
         watch.sent()
         if self.watch is None:
-            self.watch, self.statement = watch, _shown(sql, params or ())
+            self.watch, self.statement = watch, statement
         return result
 
     def fetchone(self) -> Any:
@@ -720,7 +722,7 @@ def outcome_of(error: BaseException) -> str:
 
 def _shown(sql: str, params: Sequence[object]) -> str:
     text = f"{sql} {list(params)}" if params else sql
-    return text[:_SHOWN]
+    return text[:STATEMENT_SHOWN]
 
 
 def _raising(mark: str, connection: Any) -> tuple[str, list[str] | None, str]:
@@ -732,7 +734,7 @@ def _raising(mark: str, connection: Any) -> tuple[str, list[str] | None, str]:
 
 
 def _with_nonce(sql: str, nonce: str) -> str:
-    return f"/* {nonce} */ {sql[:_SHOWN]}"
+    return f"/* {nonce} */ {sql[:STATEMENT_SHOWN]}"
 
 
 def _make_table(vendor: str) -> str:

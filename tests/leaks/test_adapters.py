@@ -5,19 +5,26 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper as SqliteWrapper
+from mssql.base import DatabaseWrapper as StockWrapper
 from pytest_django import DjangoDbBlocker
 
 from loadtests.leaks.adapters import PoolAdapter, WrapperAdapter
+from loadtests.leaks.numbers import SessionNumbers
 from loadtests.leaks.place import CURRENT
+from loadtests.leaks.probe import HARNESS_ASKS
 from loadtests.leaks.recorder import Recorder
-from mssql_async.base import DatabaseWrapper
-from mssql_async.contrib.leaks.record import Session
+from loadtests.leaks.run import told_by_the_application
+from mssql_async.contrib.leaks.record import Held, Kind, ServerSession, Session, Story
 from mssql_async.devserver import DevServer
+from mssql_async.driver import find_driver
 from mssql_async.pool import Pool
 from tests.backend.conftest import server, wrapper_for
 
@@ -83,7 +90,7 @@ def sqlite(path: Path, *, age: int = 0) -> SqliteWrapper:
     return SqliteWrapper({**settings, "OPTIONS": {}}, "default")
 
 
-def open_as(token: int, wrapper: SqliteWrapper | DatabaseWrapper) -> None:
+def open_as(token: int, wrapper: Any) -> None:
     reset = CURRENT.set(token)
     try:
         wrapper.ensure_connection()
@@ -162,3 +169,136 @@ class TestOtherBackends:
         kept.set_autocommit(False)
         assert [held.token for held in adapter.held(recorder)] == [18]
         kept.close()
+
+
+class Stock(StockWrapper):
+    """mssql-django's own, on machines on which its driver is not registered, too."""
+
+    def _build_connection_string(self, conn_params: Any, driver: Any) -> str:
+        text: str = super()._build_connection_string(conn_params, driver)
+        return find_driver().in_connection_string(text)
+
+
+@pytest.fixture
+def stock(server: DevServer, adapter: WrapperAdapter) -> Iterator[StockWrapper]:
+    """As a context has left it open that never looked at its session."""
+    wrapper = Stock(wrapper_for(server).settings_dict, "default")
+    open_as(17, wrapper)
+    yield wrapper
+    wrapper.close()
+
+
+def spid_of(wrapper: StockWrapper) -> int:
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT @@SPID")
+        return int(cursor.fetchone()[0])
+
+
+class TestConnectionsThatNobodyHasLookedAt:
+    def test_are_asked_which_session_they_have(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper
+    ) -> None:
+        (held,) = adapter.held(recorder)
+        assert held.session == Session(spid_of(stock))
+        assert adapter.known(recorder).sessions == (held.session,)
+
+    def test_are_asked_once_and_that_is_counted(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper, server: DevServer
+    ) -> None:
+        before = server.counters.statements
+        for _ in range(3):
+            adapter.held(recorder)
+        assert server.counters.statements - before == 1
+        assert (adapter.take_asked(), adapter.take_asked()) == (1, 0)
+
+    def test_are_left_alone_where_a_context_has_looked_or_is_open(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper, server: DevServer
+    ) -> None:
+        lease = adapter.lease(stock)
+        assert lease is not None
+        recorder.began(Story(17, "x", Kind.REQUEST, 0.0, recorder.process))
+        before = server.counters.statements
+        assert [held.session for held in adapter.held(recorder)] == [None]
+        recorder.used(lease[0], SESSION, 18, "")
+        assert [held.session for held in adapter.held(recorder)] == [SESSION]
+        assert server.counters.statements == before
+
+    def test_are_asked_from_another_thread_and_in_a_transaction_that_goes_on(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper
+    ) -> None:
+        spid = spid_of(stock)
+        stock.set_autocommit(False)
+        with stock.cursor() as cursor:
+            cursor.execute("CREATE TABLE #t (n int)")
+        found: list[Held] = []
+        thread = threading.Thread(target=lambda: found.extend(adapter.held(recorder)))
+        thread.start()
+        thread.join()
+        (held,) = found
+        assert held.session == Session(spid)
+        assert held.what == "a connection with an open transaction (unused)"
+        with stock.cursor() as cursor:
+            cursor.execute("SELECT @@TRANCOUNT")
+            assert cursor.fetchone() == (1,)
+        stock.rollback()
+        stock.set_autocommit(True)
+
+    def test_begin_no_transaction_by_being_asked(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper, server: DevServer
+    ) -> None:
+        with stock.cursor() as cursor:
+            cursor.execute("SET IMPLICIT_TRANSACTIONS ON")
+        (held,) = adapter.held(recorder)
+        assert held.session is not None
+        with closing(wrapper_for(server)) as other, other.cursor() as cursor:
+            cursor.execute(
+                "SELECT open_transaction_count FROM sys.dm_exec_sessions WHERE session_id = %s",
+                [held.session.spid],
+            )
+            assert cursor.fetchone() == (0,)
+
+    def test_are_told_of_without_a_session_where_that_has_ended(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper, server: DevServer
+    ) -> None:
+        spid = spid_of(stock)
+        with closing(wrapper_for(server)) as other, other.cursor() as cursor:
+            cursor.execute(f"KILL {spid}")
+        (held,) = adapter.held(recorder)
+        assert (held.session, held.what) == (
+            None,
+            "a connection (unused, and it does not answer)",
+        )
+
+    def test_hold_nothing_up_where_they_do_not_answer(self) -> None:
+        class Silent:
+            vendor = "microsoft"
+            go_on = threading.Event()
+
+            class connection:  # noqa: N801
+                @staticmethod
+                def cursor() -> None:
+                    Silent.go_on.wait(20)
+
+        numbers = SessionNumbers()
+        numbers.ask({1: Silent}, patience=0.01)
+        assert numbers.is_silent(1)
+        assert numbers.take_asked() == 0
+        Silent.go_on.set()
+
+    def test_are_told_of_with_the_last_statement_though_no_story_tells_of_it(
+        self, recorder: Recorder, adapter: WrapperAdapter, stock: StockWrapper
+    ) -> None:
+        for statement in ("SELECT 1", "SET DATEFIRST 3"):
+            with stock.cursor() as cursor:
+                cursor.execute(statement)
+        assert [held.statement for held in adapter.held(recorder)] == ["SET DATEFIRST 3"]
+        adapter.close()
+        assert stock.execute_wrappers == []
+
+    def test_have_not_executed_what_the_harness_asked(self) -> None:
+        held = Held(1, 0.0, 17, Session(51), None, "", statement="SET DATEFIRST 3")
+        seen = ServerSession(0.0, SESSION, 1, "x", "sleeping", statement=f"{HARNESS_ASKS} SELECT 1")
+        assert told_by_the_application(seen, [held]).statement == "SET DATEFIRST 3"
+        assert told_by_the_application(seen, []).statement == ""
+        own = replace(seen, statement="SELECT 2")
+        assert told_by_the_application(own, [held]) is own

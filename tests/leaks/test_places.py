@@ -61,12 +61,24 @@ def outliving(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return outcome
 
 
-def test_whoever_is_named_has_a_place_a_statement_and_a_time(
-    dirty: Outcome, outliving: Outcome
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Connections that are left open by contexts that never asked which session they had."""
+    _status, outcome, _text = run_leaks(
+        tmp_path_factory.mktemp("unseen"), "--engine", "mssql", "--conn-max-age", "600",
+        "identity_insert", "several_aliases", "exceptions", "killed_sessions",
+        "--contexts", "200", "--seed", "1",
+    )  # fmt: skip
+    return outcome
+
+
+def test_whoever_is_named_has_a_session_a_place_a_statement_and_a_time(
+    dirty: Outcome, outliving: Outcome, unseen: Outcome
 ) -> None:
-    for outcome in (dirty, outliving):
+    for outcome in (dirty, outliving, unseen):
         assert_all_are_named(outcome)
         assert all(party.acquired_at is not None for _finding, party in parties(outcome))
+        assert all(finding.session for finding in outcome.findings)
 
 
 def test_tasks_of_gather_are_told_of_with_the_line_of_the_view(dirty: Outcome) -> None:

@@ -60,6 +60,7 @@ class KilledSessions(Scenario):
 
 def work(story: Story) -> HttpResponseBase:
     try:
+        story.probe()  # a dead session cannot be asked any more which one it was
         story.look()
         with story.transaction():
             story.write()

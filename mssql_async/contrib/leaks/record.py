@@ -284,6 +284,8 @@ class Record:
     watched_from: float = 0.0
     """Samples from then on are looked at for growth; older ones tell how large a process has
     been before, as by threads that ended when there was nothing to do for them."""
+    asked: int = 0
+    """Statements of the harness's own on the sessions under test."""
 
     def story_of(self, token: Token) -> Story | None:
         return next((story for story in self.stories if story.token == token), None)
@@ -295,6 +297,7 @@ class Record:
         self.baseline.update(other.baseline)
         if other.rows is not None:
             self.rows = [*(self.rows or ()), *other.rows]
+        self.asked += other.asked
 
 
 _LISTS = (
