@@ -11,10 +11,8 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db.backends.signals import connection_created
 
@@ -25,6 +23,8 @@ from mssql_async.pool.lenders import LentConnection
 from mssql_async.pool.registry import connection_sources, pool_statistics
 
 from .clock import EPOCH, now
+from .executed import LastStatements
+from .leases import LeaseEnded, LeaseWatch
 from .numbers import SessionNumbers
 from .place import ASKED, CURRENT, current_place, place_in
 from .probe import unnumbered
@@ -32,10 +32,6 @@ from .probe import unnumbered
 if TYPE_CHECKING:
     from .recorder import Recorder
 
-T = TypeVar("T")
-
-STATEMENT_SHOWN = 200
-"""Characters."""
 #: Which connection of this process.
 Connection = int
 
@@ -44,6 +40,13 @@ class Adapter(Protocol):
     def lease(self, wrapper: Any) -> tuple[Connection, float] | None:
         """What a statement of this wrapper runs on at this moment, and since when nobody else
         can (seconds since the epoch; 0: always). ``None``: nothing is held, or it is not known."""
+
+    def ended_lease(self, wrapper: Any, since: float) -> LeaseEnded | None:
+        """One that a statement of this thread's, which began then, had of that wrapper, and that
+        is over by now."""
+
+    def session_of(self, connection: Connection) -> Session | None:
+        """As the harness itself has asked for it; ``None``: it has not, or it got no answer."""
 
     def connections(self) -> list[Connection]:
         """All that are open."""
@@ -57,8 +60,8 @@ class Adapter(Protocol):
     def known(self, recorder: Recorder) -> Known: ...
 
     def take_asked(self) -> int:
-        """How many statements :meth:`held` has had executed since the last time, to find out which
-        session a connection has."""
+        """How many statements it has had executed since the last time, to find out which session
+        a connection has."""
 
     def waiting(self) -> int:
         """Callers that wait for a connection."""
@@ -68,6 +71,10 @@ class Adapter(Protocol):
 
 class PoolAdapter:
     """The pools of mssql_async."""
+
+    def __init__(self) -> None:
+        self._leases = LeaseWatch()
+        self._statements = LastStatements(self._number_of)
 
     def lease(self, wrapper: Any) -> tuple[Connection, float] | None:
         leased = wrapper.connection
@@ -79,6 +86,12 @@ class PoolAdapter:
         # before gave it back at idle_since.
         since: float = max(connection.lent_at, connection.idle_since)
         return connection.number, EPOCH + since
+
+    def ended_lease(self, wrapper: Any, since: float) -> LeaseEnded | None:
+        return self._leases.ended(wrapper.connection, since)
+
+    def session_of(self, connection: Connection) -> Session | None:
+        return self._leases.session_of(connection)
 
     def connections(self) -> list[Connection]:
         return [number for source in connection_sources() for number in source.open_connections()]
@@ -97,22 +110,33 @@ class PoolAdapter:
             Held(
                 recorder.process,
                 at,
-                recorder.user_of(lease.number),
+                recorder.user_of(lease.number) or self._leases.holder_of(lease.number),
                 recorder.session_of(lease.number),
                 EPOCH + lease.lent_at,
                 _place(lease, recorder),
-                statement=recorder.statement_of(lease.number),
+                statement=recorder.statement_of(lease.number) or self._statements.of(lease.number),
             )
             for source in connection_sources()
             for lease in source.leases()
         ]
 
     def known(self, recorder: Recorder) -> Known:
-        return _known(map(recorder.session_of, self.connections()), recorder)
+        numbers = self.connections()
+        self._leases.forget_all_but({*numbers})
+        self._statements.forget_all_but({*numbers})
+        return _known(numbers, recorder)
 
     def take_asked(self) -> int:
-        """None: a lease is somebody's, and what was asked of the pool would be of it too."""
-        return 0
+        return self._leases.take_asked()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._leases.close()
+        self._statements.close()
+
+    def _number_of(self, wrapper: Any) -> Connection | None:
+        lease = self.lease(wrapper)
+        return None if lease is None else lease[0]
 
     def waiting(self) -> int:
         return sum(pool.waiting for pool in pool_statistics())
@@ -139,7 +163,7 @@ class _Opened:
     since: float
     place: str
     statement: str
-    """What it was opened for, then the last that Django has executed; empty: not known."""
+    """What it was opened for; empty: not known."""
     thread: weakref.ref[threading.Thread]
 
     def living(self) -> Any:
@@ -160,6 +184,7 @@ class WrapperAdapter:
         self._number_of: weakref.WeakKeyDictionary[Any, Connection] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._sessions = SessionNumbers()
+        self._statements = LastStatements(self._number_of.get)
         connection_created.connect(self._note)
 
     def _note(self, connection: Any, **kwargs: Any) -> None:
@@ -173,9 +198,6 @@ class WrapperAdapter:
             ASKED.get().statement,
             weakref.ref(threading.current_thread()),
         )
-        # First, as the one that Django takes out at the end of its own block is the last.
-        if self._executed not in connection.execute_wrappers:
-            connection.execute_wrappers.insert(0, self._executed)
         with self._lock:
             self._opened[number] = opened
             before = self._number_of.get(connection)
@@ -183,22 +205,18 @@ class WrapperAdapter:
                 self._opened.pop(before, None)
             self._number_of[connection] = number
 
-    def _executed(
-        self, execute: Callable[..., T], sql: str, params: Any, many: bool, context: dict[str, Any]
-    ) -> T:
-        """By the documented way to instrument Django: also what no story tells of."""
-        try:
-            return execute(sql, params, many, context)
-        finally:
-            opened = self._opened.get(self._number_of.get(context["connection"], 0))
-            if opened is not None:
-                opened.statement = sql[:STATEMENT_SHOWN]
-
     def lease(self, wrapper: Any) -> tuple[Connection, float] | None:
         if wrapper.connection is None:
             return None
         number = self._number_of.get(wrapper)
         return None if number is None else (number, 0.0)
+
+    def ended_lease(self, wrapper: Any, since: float) -> LeaseEnded | None:
+        """A wrapper keeps what it has."""
+        return None
+
+    def session_of(self, connection: Connection) -> Session | None:
+        return self._sessions.of(connection)
 
     def _living(self) -> dict[Connection, tuple[_Opened, Any]]:
         found: dict[Connection, tuple[_Opened, Any]] = {}
@@ -228,6 +246,7 @@ class WrapperAdapter:
             if opened.token and not self._serves_others(number, wrapper, recorder)
         }
         self._sessions.forget_all_but(living.keys())
+        self._statements.forget_all_but(living.keys())
         self._sessions.ask(
             {
                 number: wrapper
@@ -241,17 +260,14 @@ class WrapperAdapter:
                 recorder.process,
                 at,
                 recorder.user_of(number) or opened.token,
-                self._session_of(number, recorder) or unnumbered(wrapper.vendor, number),
+                recorder.session_of(number) or unnumbered(wrapper.vendor, number),
                 opened.since,
                 recorder.place_of(number) or opened.place,
                 _what(opened, wrapper, answers=not self._sessions.is_silent(number)),
-                recorder.statement_of(number) or opened.statement,
+                recorder.statement_of(number) or self._statements.of(number) or opened.statement,
             )
             for number, (opened, wrapper) in left.items()
         ]
-
-    def _session_of(self, number: Connection, recorder: Recorder) -> Session | None:
-        return recorder.session_of(number) or self._sessions.of(number)
 
     def _serves_others(self, number: Connection, wrapper: Any, recorder: Recorder) -> bool:
         return (
@@ -261,8 +277,7 @@ class WrapperAdapter:
         )
 
     def known(self, recorder: Recorder) -> Known:
-        numbers = self.connections()
-        return _known((self._session_of(number, recorder) for number in numbers), recorder)
+        return _known(self.connections(), recorder)
 
     def take_asked(self) -> int:
         return self._sessions.take_asked()
@@ -276,9 +291,7 @@ class WrapperAdapter:
     def close(self) -> None:
         """Listen no more."""
         connection_created.disconnect(self._note)
-        for wrapper in list(self._number_of):
-            with suppress(ValueError):
-                wrapper.execute_wrappers.remove(self._executed)
+        self._statements.close()
 
 
 def _in_transaction(wrapper: Any) -> bool:
@@ -295,10 +308,10 @@ def _what(opened: _Opened, wrapper: Any, *, answers: bool) -> str:
     return f"a connection ({whose})"
 
 
-def _known(sessions: Iterable[Session | None], recorder: Recorder) -> Known:
-    each = list(sessions)
-    named = tuple(session for session in each if session is not None)
-    return Known(recorder.process, now(), len(each), named)
+def _known(connections: list[Connection], recorder: Recorder) -> Known:
+    sessions = (recorder.session_of(each) for each in connections)
+    named = tuple(session for session in sessions if session is not None)
+    return Known(recorder.process, now(), len(connections), named)
 
 
 def adapter_for(*, ours: bool) -> Adapter:

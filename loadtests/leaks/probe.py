@@ -54,6 +54,11 @@ _SETTINGS = {
     "transaction state": "XACT_STATE()",
 }
 
+SESSION_QUESTION = (
+    f"{HARNESS_ASKS} SELECT @@SPID, {LOGIN_TIME} "
+    "FROM sys.dm_exec_sessions AS s WHERE s.session_id = @@SPID"
+)
+"""Tells which session it is, and nothing of its state."""
 PROBE = (
     f"SELECT %s, @@SPID, {LOGIN_TIME}, @@TRANCOUNT, {', '.join(_SETTINGS.values())} "
     "FROM sys.dm_exec_sessions AS s WHERE s.session_id = @@SPID"

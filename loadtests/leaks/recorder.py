@@ -9,8 +9,9 @@ import gc
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mssql_async.contrib.leaks.record import (
     Answer,
@@ -29,8 +30,14 @@ from mssql_async.contrib.leaks.record import (
 from .adapters import Adapter, Connection
 from .clock import now
 
+_Part = TypeVar("_Part", Unit, Sight, Answer, Written, Seen)
+
 STEP = 0.005
 """Seconds between two looks whether the process is at rest."""
+
+
+UNKNOWN = Session(0)
+"""Of what does not tell its session, where nothing is known of its connection either."""
 
 
 class _User(NamedTuple):
@@ -134,8 +141,19 @@ class Recorder:
 
     def session_of(self, connection: Connection | None) -> Session | None:
         """As the server has said it to whoever looked last; ``None``: nobody has looked."""
-        user = None if connection is None else self._users.get(connection)
-        return None if user is None else user.session
+        if connection is None:
+            return None
+        user = self._users.get(connection)
+        if user is not None and user.session is not None:
+            return user.session
+        return None if self.adapter is None else self.adapter.session_of(connection)
+
+    def session_on(self, connection: Connection | None) -> Session:
+        """For what runs there now: its session, if that is known. Otherwise something that
+        :meth:`drain` replaces, as somebody may look after this and before that."""
+        if connection is None:
+            return UNKNOWN
+        return self.session_of(connection) or Session(-connection)
 
     def user_of(self, connection: Connection) -> Token:
         """Who was seen on it last; 0: nobody."""
@@ -165,23 +183,24 @@ class Recorder:
         with self._lock:
             record.stories = [*self._ended, *(_copy(story) for story in self._open.values())]
             self._ended.clear()
-        record.units = _taken(self.units)
-        record.sights = _taken(self.sights)
-        record.answers = _taken(self.answers)
-        record.written = _taken(self.written)
-        record.seen = _taken(self.seen)
+        record.units = [unit for unit in self._named(self.units) if unit.session.spid]
+        record.sights = self._named(self.sights)
+        record.answers = self._named(self.answers)
+        record.written = self._named(self.written)
+        record.seen = self._named(self.seen)
         return record
 
     def collect(self, patience: float = 5.0) -> Record:
         """:meth:`drain`, once nothing runs here any more or ``patience`` seconds are over, with
         what the process holds and knows then and how large it is."""
         self.rest(patience)
-        record = self.drain()
-        if self.adapter is not None:
+        if self.adapter is None:
+            record = self.drain()
+        else:
             # Before the collector of cycles: what only that would free is held.
-            record.held = self.adapter.held(self)
-            known = self.adapter.known(self)
-            record.known = [known]
+            held, known = self.adapter.held(self), self.adapter.known(self)
+            record = self.drain()
+            record.held, record.known = held, [known]
             record.asked = self.adapter.take_asked()
             self._forget({*self.adapter.connections()})
         gc.collect()
@@ -209,6 +228,15 @@ class Recorder:
             _memory(),
         )
 
+    def _named(self, seen: list[_Part]) -> list[_Part]:
+        """All of it, taken out, with the sessions that are known by now."""
+        taken = _taken(seen)
+        for position, each in enumerate(taken):
+            connection = -each.session.spid
+            if connection > 0:
+                taken[position] = replace(each, session=self.session_of(connection) or UNKNOWN)
+        return taken
+
     def _forget(self, alive: set[Connection]) -> None:
         """Connections that are no more, so that their numbers do not pile up."""
         for connection in list(self._users):
@@ -216,7 +244,7 @@ class Recorder:
                 self._users.pop(connection, None)
 
 
-def _taken(seen: list[Any]) -> list[Any]:
+def _taken(seen: list[_Part]) -> list[_Part]:
     """What is in it by now, taken out; others go on appending."""
     count = len(seen)
     taken = seen[:count]

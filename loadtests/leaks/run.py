@@ -12,7 +12,7 @@ import platform
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -29,12 +29,12 @@ from mssql_async.contrib.leaks.record import Held, Known, Record, Sample, Server
 
 from . import clock, scenarios
 from .catalogue import catalogue, title_of
+from .completing import LastUsers, name_sessions, told_by_the_application
 from .drive import MOST_HUNG, Tally, Wave, run_wave, shared
 from .faults import Faults
 from .options import OURS, UVICORN, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
 from .picture import draw
-from .probe import HARNESS_ASKS
 from .scenario import Need, Scenario
 from .server import CannotDo, OtherServer, Server, the_server
 from .signals import SIGNALS
@@ -298,10 +298,12 @@ class _Run:
         self._next_token: Token = 1
         self._patience = options.rest_patience
         self._known_already = KnownAlready()
+        self._last_users = LastUsers()
 
     async def run(self, chosen: Sequence[Scenario]) -> None:
         missing = {each.name: self._missing(each) for each in chosen}
         shares = sum(each.share for each in chosen if not missing[each.name])
+        so_far = 0.0
         for scenario in chosen:
             if missing[scenario.name]:
                 result = ScenarioResult(
@@ -310,8 +312,11 @@ class _Run:
                 self._outcome.scenarios.append(result)
                 self._progress.scenario_ended(result)
                 continue
-            contexts = max(1, round(self._options.contexts * scenario.share / shares))
-            await self._scenario(scenario, contexts)
+            # From where the one before ended, so that all together are as many as were asked for.
+            first = round(self._options.contexts * so_far / shares)
+            so_far += scenario.share
+            last = round(self._options.contexts * so_far / shares)
+            await self._scenario(scenario, max(1, last - first))
         self._whole_run()
 
     def _missing(self, scenario: Scenario) -> str:
@@ -450,8 +455,10 @@ class _Run:
         record.program = place.config.program
         at_rest = await in_thread(lambda: self._at_rest(record.known))
         record.at_rest = [told_by_the_application(each, record.held) for each in at_rest or ()]
+        name_sessions(record)
         place.server.own_statements += record.asked
         self._known_already.strike_out(record)
+        self._last_users.join(record)
         record.rows = await in_thread(self._rows)
         seen.waves += 1
         seen.without_sessions += at_rest is None
@@ -508,20 +515,6 @@ class _Run:
             if left.transactions or left.locks:
                 with suppress(CannotDo, pyodbc.Error):
                     await self._place.faults.kill(left.session.spid)
-
-
-def told_by_the_application(seen: ServerSession, held: Iterable[Held]) -> ServerSession:
-    """Where the last statement of a session is the harness's own question which one it is: the
-    last one before that."""
-    if HARNESS_ASKS not in seen.statement:
-        return seen
-    before = (
-        each.statement
-        for each in held
-        if each.session is not None
-        and (each.process, each.session.spid) == (seen.process, seen.session.spid)
-    )
-    return replace(seen, statement=next(before, ""))
 
 
 NOTES = "leaks_note"

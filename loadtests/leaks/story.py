@@ -44,17 +44,16 @@ from mssql_async.contrib.leaks.record import (
 from mssql_async.contrib.leaks.record import Story as Told
 
 from . import probe
-from .adapters import STATEMENT_SHOWN, Connection
+from .adapters import Connection
 from .clock import now
+from .executed import STATEMENT_SHOWN
 from .place import CURRENT, asking, current_place
-from .recorder import RECORDER, Recorder
+from .recorder import RECORDER, UNKNOWN, Recorder
 from .signals import PATIENCE, SIGNALS, Signals
 from .transactions import OpenTransaction, changes, enter, note_change, open_transaction
 
 T = TypeVar("T")
 
-UNKNOWN = Session(0)
-"""Of a statement that does not tell its session, on a connection that nobody has looked at."""
 _MOST_SEEN = 20
 _INVISIBLE = (Fate.ROLLED_BACK.value, Fate.OPEN.value)
 _MARK = re.compile(r"leaks -?\d+-\d+")
@@ -231,9 +230,9 @@ class Story:
             transaction = open_transaction(self.token, alias)
         else:
             transaction = self._transaction_here(alias)
-        place, known = watch.place, None if session is UNKNOWN else session
+        place, known = watch.place, session if session.spid > 0 else None
         self._recorder.used(watch.connection, known, self.token, place, statement)
-        if known is not None:
+        if session is not UNKNOWN:
             began, ended = watch.began_at, watch.ended_at
             self._recorder.units.append(
                 Unit(
@@ -249,7 +248,7 @@ class Story:
                     watch.acquired_at,
                 )
             )
-            if transaction is not None:
+            if transaction is not None and known is not None:
                 transaction.saw(session, began, ended, statement, place, watch.acquired_at)
         return transaction
 
@@ -293,6 +292,7 @@ class Story:
             cursor.execute("PRINT %s", [mark])
             watch.sent()
             texts = " ".join(str(text) for _, text in cursor.messages or ())
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
         got = ", ".join(_MARK.findall(texts)) or texts[:STATEMENT_SHOWN]
         self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, watch.place)
         return got
@@ -318,6 +318,8 @@ class Story:
                 cursor.execute(sql, params)
         except DatabaseError as error:
             caught = error
+        watch.sent()
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
         texts = str(caught or "")
         marks = dict.fromkeys(_MARK.findall(texts))
         got = ", ".join(marks) or texts[:STATEMENT_SHOWN]
@@ -570,12 +572,12 @@ class Story:
         note_change(self.token, self.alias, *probe.as_shown(name, value))
 
     def _change(self, sql: str, place: str) -> None:
-        connection = connections[self.alias]
-        with asking(place, sql), connection.cursor() as cursor:
-            watch = self._watch(connection, place, sql[:STATEMENT_SHOWN])
+        connection, statement = connections[self.alias], _shown(sql, ())
+        with asking(place, statement), connection.cursor() as cursor:
+            watch = self._watch(connection, place, statement)
             cursor.execute(sql)
             watch.sent()
-        self._recorder.used(watch.connection, None, self.token, watch.place, sql[:STATEMENT_SHOWN])
+        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
 
     def table(self) -> None:
         """Leave a temporary table, which the probe looks for."""
@@ -642,13 +644,17 @@ class _Watch:
         adapter = self._recorder.adapter
         lease = None if adapter is None else adapter.lease(self._wrapper)
         self._lease = lease
+        at = now()
+        over = None if adapter is None else adapter.ended_lease(self._wrapper, self.began_at)
+        if lease is None and over is not None:
+            lease, at = (over.connection, over.since), over.until
         if lease is not None:
             self.connection, since = lease
             self.began_at = max(self.began_at, since)
             self.place, self.acquired_at = self._recorder.acquired(
                 self.connection, since, self._token, self.place, self.began_at, self._statement
             )
-        self.ended_at = max(now(), self.began_at)
+        self.ended_at = max(at, self.began_at)
 
     def tick(self) -> None:
         """Still the context's, if it is."""
@@ -664,7 +670,7 @@ class _Watch:
 
     @property
     def session(self) -> Session:
-        return self.known_session or UNKNOWN
+        return self.known_session or self._recorder.session_on(self.connection)
 
     @property
     def known_session(self) -> Session | None:

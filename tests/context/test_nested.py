@@ -29,8 +29,17 @@ from .project import PATIENCE, Project, ask, do, until
 LONG = "WAITFOR DELAY '00:00:30'"
 
 
+#: What comes before it in a transaction is over.
+long_begins = threading.Event()
+
+
+def wait_long() -> None:
+    long_begins.set()
+    do(LONG)
+
+
 async def view() -> None:
-    await sync_to_async(do)(LONG)
+    await sync_to_async(wait_long)()
 
 
 def middleware_around(view: Callable[[], Awaitable[Any]]) -> Callable[[], Any]:
@@ -41,8 +50,9 @@ def middleware_around(view: Callable[[], Awaitable[Any]]) -> Callable[[], Any]:
 
 
 async def start(project: Project, function: Callable[[], Any]) -> asyncio.Task[Any]:
+    long_begins.clear()
     task = asyncio.create_task(sync_to_async(function)())
-    await asyncio.to_thread(until, lambda: len(project.running) == 1)
+    await asyncio.to_thread(until, lambda: long_begins.is_set() and project.running == ["running"])
     return task
 
 

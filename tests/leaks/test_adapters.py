@@ -6,7 +6,6 @@ import gc
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,16 @@ from mssql.base import DatabaseWrapper as StockWrapper
 from pytest_django import DjangoDbBlocker
 
 from loadtests.leaks.adapters import PoolAdapter, WrapperAdapter
+from loadtests.leaks.clock import now
 from loadtests.leaks.numbers import SessionNumbers
 from loadtests.leaks.place import CURRENT
-from loadtests.leaks.probe import HARNESS_ASKS
+from loadtests.leaks.probe import PROBE, read
 from loadtests.leaks.recorder import Recorder
-from loadtests.leaks.run import told_by_the_application
-from mssql_async.contrib.leaks.record import Held, Kind, ServerSession, Session, Story
+from mssql_async.contrib.leaks.record import Held, Kind, Session, Story
 from mssql_async.devserver import DevServer
 from mssql_async.driver import find_driver
 from mssql_async.pool import Pool
+from mssql_async.pool.registry import close_pools
 from tests.backend.conftest import server, wrapper_for
 
 __all__ = ["server"]
@@ -33,9 +33,18 @@ __all__ = ["server"]
 SESSION = Session(51, "2024-01-01T00:00:00")
 
 
+@pytest.fixture
+def pools() -> Iterator[PoolAdapter]:
+    adapter = PoolAdapter()
+    yield adapter
+    adapter.close()
+
+
 class TestPools:
-    def test_a_statement_runs_on_a_lease_that_has_a_beginning(self, server: DevServer) -> None:
-        adapter, wrapper = PoolAdapter(), wrapper_for(server)
+    def test_a_statement_runs_on_a_lease_that_has_a_beginning(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        adapter, wrapper = pools, wrapper_for(server)
         assert adapter.lease(wrapper) is None
         with wrapper.cursor() as cursor:
             cursor.execute("SELECT 1 UNION ALL SELECT 2")
@@ -51,10 +60,10 @@ class TestPools:
         wrapper.close()
 
     def test_a_lease_that_is_kept_is_held(
-        self, server: DevServer, monkeypatch: pytest.MonkeyPatch
+        self, server: DevServer, pools: PoolAdapter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Pool, "notes_in_full", True)
-        recorder, adapter, wrapper = Recorder(), PoolAdapter(), wrapper_for(server)
+        recorder, adapter, wrapper = Recorder(), pools, wrapper_for(server)
         before = {each.since for each in adapter.held(recorder)}
         cursor = wrapper.cursor()
         cursor.execute("SELECT 1 UNION ALL SELECT 2")
@@ -68,6 +77,79 @@ class TestPools:
         assert SESSION in adapter.known(recorder).sessions
         wrapper.close()
         assert held not in adapter.held(recorder)
+
+    def test_one_that_no_story_tells_of_has_its_context_and_its_statement(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        recorder, wrapper = Recorder(), wrapper_for(server)
+        recorder.adapter = pools
+        reset = CURRENT.set(17)
+        try:
+            cursor = wrapper.cursor()
+            cursor.execute("SELECT 1 UNION ALL SELECT 2")
+        finally:
+            CURRENT.reset(reset)
+        (held,) = [each for each in pools.held(recorder) if each.token == 17]
+        assert held.statement == "SELECT 1 UNION ALL SELECT 2"
+        assert held.session is not None
+        wrapper.close()
+
+
+def print_something(wrapper: Any) -> float:
+    """Says since when."""
+    before = now()
+    with wrapper.cursor() as cursor:
+        cursor.execute("PRINT 'x'")
+    return before
+
+
+class TestLeasesThatAreOver:
+    """In autocommit a connection is given back with the end of a cursor."""
+
+    def test_are_told_of_with_their_connection_and_their_time(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        with closing(wrapper_for(server)) as wrapper:
+            before = print_something(wrapper)
+            assert pools.lease(wrapper) is None
+            over = pools.ended_lease(wrapper, before)
+            assert over is not None
+            assert over.connection in pools.connections()
+            assert before <= over.since <= over.until <= now()
+
+    def test_are_not_another_statement_s_nor_another_wrapper_s(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        with closing(wrapper_for(server)) as wrapper, closing(wrapper_for(server)) as other:
+            other.ensure_connection()
+            before = print_something(wrapper)
+            assert pools.ended_lease(other, before) is None
+            assert pools.ended_lease(wrapper, now()) is None
+            with wrapper.cursor() as cursor:
+                cursor.execute("SELECT 1 UNION ALL SELECT 2")
+                assert pools.ended_lease(wrapper, before) is None  # it is not over
+
+    def test_are_of_sessions_that_were_asked_for_once(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        with closing(wrapper_for(server)) as wrapper:
+            over = pools.ended_lease(wrapper, print_something(wrapper))
+            assert over is not None
+            with wrapper.cursor() as cursor:
+                cursor.execute(PROBE, ["x"])
+                assert read(cursor.fetchone()).session == pools.session_of(over.connection)
+            assert (pools.take_asked(), pools.take_asked()) == (1, 0)
+
+    def test_are_forgotten_with_their_connection(
+        self, server: DevServer, pools: PoolAdapter
+    ) -> None:
+        with closing(wrapper_for(server)) as wrapper:
+            over = pools.ended_lease(wrapper, print_something(wrapper))
+        assert over is not None
+        assert pools.session_of(over.connection) is not None
+        close_pools(lambda parameters: parameters.address == (server.host, server.port))
+        pools.known(Recorder())
+        assert pools.session_of(over.connection) is None
 
 
 @pytest.fixture
@@ -294,11 +376,3 @@ class TestConnectionsThatNobodyHasLookedAt:
         assert [held.statement for held in adapter.held(recorder)] == ["SET DATEFIRST 3"]
         adapter.close()
         assert stock.execute_wrappers == []
-
-    def test_have_not_executed_what_the_harness_asked(self) -> None:
-        held = Held(1, 0.0, 17, Session(51), None, "", statement="SET DATEFIRST 3")
-        seen = ServerSession(0.0, SESSION, 1, "x", "sleeping", statement=f"{HARNESS_ASKS} SELECT 1")
-        assert told_by_the_application(seen, [held]).statement == "SET DATEFIRST 3"
-        assert told_by_the_application(seen, []).statement == ""
-        own = replace(seen, statement="SELECT 2")
-        assert told_by_the_application(own, [held]) is own

@@ -24,8 +24,13 @@ def parties(outcome: Outcome, scenario: str = "") -> Iterator[tuple[Finding, Par
 
 
 def places(outcome: Outcome, scenario: str) -> set[str]:
-    """Without their lines."""
-    found = (party.place for _finding, party in parties(outcome, scenario))
+    """Of that scenario's own contexts, without their lines. Who left what they came upon may have
+    been another's."""
+    found = (
+        party.place
+        for _finding, party in parties(outcome, scenario)
+        if f" of {scenario} (" in party.what
+    )
     return {place.replace(f":{line_of(place)} ", " ") for place in found}
 
 
@@ -72,10 +77,19 @@ def unseen(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return outcome
 
 
+@pytest.fixture(scope="module")
+def mixed_up(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Messages of statements whose lease is over when they return."""
+    _status, outcome, _text = run_leaks(
+        tmp_path_factory.mktemp("mixed_up"), "--control", "messages_of_others", "--seed", "1"
+    )
+    return outcome
+
+
 def test_whoever_is_named_has_a_session_a_place_a_statement_and_a_time(
-    dirty: Outcome, outliving: Outcome, unseen: Outcome
+    dirty: Outcome, outliving: Outcome, unseen: Outcome, mixed_up: Outcome
 ) -> None:
-    for outcome in (dirty, outliving, unseen):
+    for outcome in (dirty, outliving, unseen, mixed_up):
         assert_all_are_named(outcome)
         assert all(party.acquired_at is not None for _finding, party in parties(outcome))
         assert all(finding.session for finding in outcome.findings)

@@ -166,6 +166,13 @@ def test_several_loops_of_one_process_leak_nothing(tmp_path: Path) -> None:
     assert outcome.contexts == 60
 
 
+def test_there_are_as_many_contexts_as_were_asked_for(ran: Ran) -> None:
+    _status, outcome, _text = ran
+    skipped = [result for result in outcome.scenarios if result.skipped]
+    assert len(skipped) < 5
+    assert outcome.contexts == 150
+
+
 def test_what_leaks_is_found_and_named(tmp_path: Path) -> None:
     status, outcome, text = run_leaks(tmp_path, "--control", "no_reset", "--seed", "1")
     assert status == 0  # the control was caught

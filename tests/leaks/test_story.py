@@ -59,10 +59,11 @@ def connected(server: DevServer, **options: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    recorder = Recorder()
-    recorder.adapter = PoolAdapter()
-    return recorder
+def recorder() -> Iterator[Recorder]:
+    recorder, adapter = Recorder(), PoolAdapter()
+    recorder.adapter = adapter
+    yield recorder
+    adapter.close()
 
 
 _tokens = itertools.count(1000)
@@ -165,6 +166,20 @@ class TestAnswers:
         story.error()
         (answer,) = recorder.drain().answers
         assert (answer.kind, answer.got) == (AnswerKind.ERROR, answer.expected)
+
+    @pytest.mark.parametrize("ask", ["message", "error"])
+    def test_both_name_their_session_though_their_lease_is_over(
+        self, story: Story, recorder: Recorder, ask: str
+    ) -> None:
+        getattr(story, ask)()
+        session = story.probe().session
+        record = recorder.drain()
+        (answer, _probed) = record.answers
+        assert answer.session == session
+        first, second = record.units
+        assert first.session == session
+        assert first.acquired_at is not None
+        assert first.acquired_at <= first.began_at <= first.ended_at <= second.began_at
 
     def test_a_transaction_sees_its_error(self, story: Story) -> None:
         with pytest.raises(DatabaseError), story.transaction():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..findings import Detector, Finding
-from ..record import Known, Record, ServerSession
+from ..record import Known, Record, ServerSession, Unit
 from .index import Index, shown
 
 
@@ -30,6 +30,8 @@ def detect(record: Record) -> Iterator[Finding]:
         # By number alone: SQL Server may tell another time of login after a reset.
         named = {session.spid for session in told.sessions}
         strangers = [seen for seen in sessions if seen.session.spid not in named]
+        # Last those that a context has used: what was never used was opened in advance.
+        strangers.sort(key=lambda seen: _last_user(index, seen) is not None)
         # A connection whose session is gone at the server is known, and makes no room.
         unnamed = max(0, told.count - len(named))
         surplus = len(strangers) - unnamed
@@ -62,8 +64,12 @@ def _at_server(record: Record) -> dict[int, list[ServerSession]]:
     return found
 
 
+def _last_user(index: Index, seen: ServerSession) -> Unit | None:
+    return index.last_user(seen.session, seen.process, seen.at)
+
+
 def _finding(index: Index, seen: ServerSession, whose: str, numbers: str) -> Finding:
-    last = index.last_user(seen.session, seen.process, seen.at)
+    last = _last_user(index, seen)
     doing = f", last statement {shown(seen.statement)!r}" if seen.statement else ""
     who = "no context is known to have used it"
     if last is not None:
