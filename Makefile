@@ -7,6 +7,8 @@ PYTHON ?=
 DJANGO ?=
 # Further arguments for the program that the target runs.
 ARGS ?=
+# Processes that `make test` spreads the tests over; 0: none, for a debugger.
+WORKERS ?= auto
 
 export PYTHON DJANGO
 
@@ -14,14 +16,16 @@ export PYTHON DJANGO
 .DEFAULT_GOAL := help
 
 help: ## Show this help
-	@echo "make <target> [VENV=.venv] [PYTHON=python3.13] [DJANGO=5.2] [ARGS=...]"
+	@echo "make <target> [VENV=.venv] [PYTHON=python3.13] [DJANGO=5.2] [WORKERS=auto] [ARGS=...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: bootstrap ## Serve the demo on the embedded server, or on the one MSSQL_HOST names
 	@$(VENV)/bin/python -m demo_asgi $(ARGS)
 
+# The tests of a file share servers, so each file is one process's; and in their own order, as the
+# files with the fewest tests, which would come last, are those that take longest.
 test: bootstrap ## Run the tests
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: bootstrap ## Check style, format and types
 	$(VENV)/bin/python -m ruff check .

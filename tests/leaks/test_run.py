@@ -167,10 +167,10 @@ def test_several_loops_of_one_process_leak_nothing(tmp_path: Path) -> None:
 
 
 def test_there_are_as_many_contexts_as_were_asked_for(ran: Ran) -> None:
+    """And one more for each scenario whose share is less than one."""
     _status, outcome, _text = ran
-    skipped = [result for result in outcome.scenarios if result.skipped]
-    assert len(skipped) < 5
-    assert outcome.contexts == 150
+    alone = [result for result in outcome.scenarios if result.contexts == 1]
+    assert 150 <= outcome.contexts <= 150 + len(alone)
 
 
 def test_what_leaks_is_found_and_named(tmp_path: Path) -> None:
