@@ -208,6 +208,7 @@ class LeasedCursor:
             return result.shown.fetchone()
         if result.raw is None:
             result.refuse()
+        lease.begin_reading(result)
         try:
             row = result.raw.fetchone()
         except pyodbc.Error as error:
@@ -215,6 +216,8 @@ class LeasedCursor:
             raise
         if row is None:
             lease.rows_ended(result)
+        else:
+            lease.end_reading()
         return row
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
@@ -230,6 +233,7 @@ class LeasedCursor:
             return result.shown.fetchmany(size)
         if result.raw is None:
             result.refuse()
+        lease.begin_reading(result)
         try:
             rows: list[Any] = result.raw.fetchmany(size)
         except pyodbc.Error as error:
@@ -237,6 +241,8 @@ class LeasedCursor:
             raise
         if len(rows) < size:
             lease.rows_ended(result)
+        else:
+            lease.end_reading()
         return rows
 
     def fetchall(self) -> list[Any]:
@@ -250,6 +256,7 @@ class LeasedCursor:
             return result.shown.fetchall()
         if result.raw is None:
             result.refuse()
+        lease.begin_reading(result)
         try:
             rows: list[Any] = result.raw.fetchall()
         except pyodbc.Error as error:
@@ -274,11 +281,13 @@ class LeasedCursor:
             return
         if result.raw is None:
             result.refuse()
+        lease.begin_reading(result)
         try:
             result.raw.skip(count)
         except pyodbc.Error as error:
             lease.fetch_failed(result, error)
             raise
+        lease.end_reading()
 
     def nextset(self) -> bool:
         lease = self._lease

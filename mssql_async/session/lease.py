@@ -124,6 +124,9 @@ class LeasedConnection:
         self._on_orphan = on_orphan
         self._cursors: weakref.WeakSet[LeasedCursor] = weakref.WeakSet()
         self._guard = Guard()
+        self._at_work: Result | None = None
+        """The one that a call of the driver is about; the others of the lease are idle. What is
+        told to stop is that one: who cancels a cursor that is idle throws its rows away."""
         self._ended: LeaseState | None = None
         self._autocommit = True
         self._in_transaction = False
@@ -216,6 +219,7 @@ class LeasedConnection:
                     self._give_back()
                     return self._acquire()
             return hold
+        self._at_work = None
         try:
             connection = self._source.acquire(self._profile)
         except BaseException:
@@ -349,6 +353,7 @@ class LeasedConnection:
         result = hold.result
         if result is None:
             return
+        self._at_work = result
         error = result.read_all()
         if error is not None:
             self._note(hold, error)
@@ -400,6 +405,7 @@ class LeasedConnection:
         if self._lost_to is not None or hold.connection.broken or self._guard.interrupted:
             return False  # it will be rolled back, whatever comes
         raw = result.raw
+        self._at_work = result
         try:
             while True:
                 if raw.description is not None:
@@ -420,6 +426,7 @@ class LeasedConnection:
         """The driver has given the last row of a result set: ask at once whether another one
         follows, because the connection is free if none does."""
         raw = result.raw
+        self._at_work = result
         result.shown = ResultSet(raw.description, raw.rowcount, raw.messages)
         ended = True
         try:
@@ -434,8 +441,10 @@ class LeasedConnection:
 
     def nextset(self, result: Result) -> bool:
         """The driver's ``nextset``, and the end of the result where nothing follows."""
+        self.begin_reading(result)
         try:
             if result.raw.nextset():
+                self._at_work = None
                 return True
         except pyodbc.Error as error:
             self._note(result.hold, error)
@@ -536,7 +545,7 @@ class LeasedConnection:
             else:
                 statement = hold.statements.direct(timeout)
             raw = statement.cursor
-        result = hold.result = Result(hold, raw, statement)
+        result = hold.result = self._at_work = Result(hold, raw, statement)
         try:
             if self._guard.interrupted:  # asked after it can be seen that it is in use
                 raise interrupted()
@@ -556,6 +565,7 @@ class LeasedConnection:
         except BaseException as error:
             self._execution_failed(result, error)
             raise
+        self._at_work = None
         hold.connection.proved_at = time.monotonic()
         return result
 
@@ -599,7 +609,7 @@ class LeasedConnection:
     ) -> Result:
         """On a cursor of its own, which is closed afterwards."""
         raw = _with_settings(hold.raw.cursor(), settings or {})
-        result = hold.result = Result(hold, raw, None)
+        result = hold.result = self._at_work = Result(hold, raw, None)
         try:
             if self._guard.interrupted:
                 raise interrupted()
@@ -607,6 +617,7 @@ class LeasedConnection:
         except BaseException as error:
             self._execution_failed(result, error)
             raise
+        self._at_work = None
         hold.connection.proved_at = time.monotonic()
         return result
 
@@ -669,7 +680,7 @@ class LeasedConnection:
         thread comes back. False: nothing runs at the moment.
 
         Its thread waits no longer for a connection, either."""
-        if self._guard.cancel(self._cursors_in_use, interrupt=True):
+        if self._guard.cancel(self._cursors_at_work, interrupt=True):
             return True
         if isinstance(self.owner, int):
             self._source.call_off(self.owner)
@@ -687,6 +698,25 @@ class LeasedConnection:
     def _cursors_in_use(self) -> list[Any]:
         results = [hold.result for hold in (self._hold, *self._streams) if hold is not None]
         return [r.raw for r in results if r is not None and r.raw is not None]
+
+    def _cursors_at_work(self) -> list[Any]:
+        result = self._at_work
+        raw = None if result is None else result.raw
+        return [] if raw is None else [raw]
+
+    def begin_reading(self, result: Result) -> None:
+        """Before the driver is asked for more of it.
+
+        :raises pyodbc.OperationalError: HY008, the call that asks was told to stop.
+        """
+        self._at_work = result
+        if self._guard.interrupted:
+            self._at_work = None
+            raise interrupted()
+
+    def end_reading(self) -> None:
+        """The driver has answered, and there is more."""
+        self._at_work = None
 
     def forsake(self) -> None:
         """The thread that uses it does not come back: its connections are counted no more.

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, connection, transaction
+from django.db import Error, OperationalError, connection, transaction
 
 from mssql_async.context import ContextKind, ContextScope, new_context
 from mssql_async.context import worker as worker_module
 from mssql_async.devserver.faults import Sessions
 from mssql_async.pool import Pool
+from mssql_async.session.lease import LeasedConnection
 
 from .project import Project, ask, do, until
 
@@ -401,3 +402,54 @@ class TestNobodyElseIsHit:
         assert await asyncio.to_thread(until, project.is_quiet)
         assert project.pool.size <= 6
         assert await sync_to_async(ask)("SELECT 1") == 1
+
+
+NUMBERS = """
+WITH n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+SELECT i FROM n OPTION (MAXRECURSION 0)
+"""
+
+
+@sync_to_async
+def open_reader() -> Any:
+    cursor = connection.cursor()
+    cursor.execute(NUMBERS)
+    return cursor
+
+
+class TestAReaderBesideIt:
+    """In the same context: its rows are unread while the statement beside it is stopped."""
+
+    @staticmethod
+    async def read_with_a_time_out_in_between() -> list[int]:
+        reader = await open_reader()
+        rows = list(await sync_to_async(reader.fetchmany)(10))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wait_long(), 0.1)
+        rows += await sync_to_async(reader.fetchall)()
+        await sync_to_async(reader.close)()
+        return [number for (number,) in rows]
+
+    async def test_reads_on(self, project: Project, request_context: Any) -> None:
+        assert await self.read_with_a_time_out_in_between() == list(range(1, 5001))
+
+    async def test_would_not_if_all_that_is_unread_were_stopped(
+        self, project: Project, request_context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control."""
+        monkeypatch.setattr(LeasedConnection, "_cursors_at_work", LeasedConnection._cursors_in_use)
+        with pytest.raises(Error, match="HY010"):
+            await self.read_with_a_time_out_in_between()
+
+    async def test_is_stopped_itself_where_its_own_call_is(
+        self, project: Project, request_context: Any
+    ) -> None:
+        reader = await open_reader()
+        fault = project.server.faults.freeze()
+        try:
+            reading = asyncio.create_task(sync_to_async(reader.fetchall)())
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reading, 0.1)
+        finally:
+            fault.cancel()
+        assert await asyncio.to_thread(until, lambda: not project.running)
