@@ -23,6 +23,9 @@ logger = logging.getLogger("mssql_async.context")
 
 #: Seconds without work after which a thread ends.
 IDLE_TIME = 30.0
+#: Threads that wait for the next cancellation. A burst needs as many as it has, and then leaves no
+#: more than that: threads that take turns would all be kept by a few cancellations a second.
+MOST_FREE = 4
 
 Job = Callable[[], None]
 
@@ -75,6 +78,8 @@ class ThreadAttendants:
             _run(job)
             del job
             with self._lock:
+                if self._free >= MOST_FREE:
+                    return
                 self._free += 1
 
     def later(self, seconds: float, job: Job) -> None:
