@@ -108,6 +108,7 @@ class Lane:
         return {
             "spid": self.session.spid,
             "login_time": self.session.login_time,
+            "session_word": self.session.word,
             "process": self.process,
             "bars": [bar.to_dict() for bar in self.bars],
         }
@@ -115,7 +116,7 @@ class Lane:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Lane:
         return cls(
-            Session(plain["spid"], plain["login_time"]),
+            Session(plain["spid"], plain["login_time"], plain.get("session_word", "session")),
             plain["process"],
             tuple(Bar.from_dict(bar) for bar in plain["bars"]),
         )

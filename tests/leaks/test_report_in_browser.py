@@ -69,6 +69,23 @@ def shown_scenario(page: Page) -> str:
 # --- lanes -------------------------------------------------------------------------------------
 
 
+def test_connections_are_called_so_where_no_session_has_a_number(
+    page: Page, leaking: Outcome, tmp_path: Path
+) -> None:
+    def unnumbered(lane: Lane) -> Lane:
+        return replace(lane, session=replace(lane.session, word="connection"))
+
+    scenarios = [
+        replace(each, lanes=[unnumbered(lane) for lane in each.lanes]) for each in leaking.scenarios
+    ]
+    path = tmp_path / "leaks.html"
+    write_html(replace(leaking, scenarios=scenarios), path)
+    page.open(path)
+    labels = page.run("[...document.querySelectorAll('.lane')].map(each => each.ariaLabel)")
+    assert labels
+    assert all(label.startswith("Connection ") for label in labels)
+
+
 def test_a_lane_is_drawn_for_each_session_and_a_bar_for_each_unit(
     page: Page, leaking: Outcome, leaking_file: Path
 ) -> None:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,15 @@ def _packed(outcome: Outcome) -> dict[str, Any]:
         ],
         "marks": [[since(each.at), each.what, since(each.ended_at)] for each in outcome.marks],
         "texts": texts.all(),
+        "word": _word(outcome),
     }
+
+
+def _word(outcome: Outcome) -> str:
+    """What the server's sessions are called, or the process's connections where it numbers them."""
+    lanes = (lane.session for each in outcome.scenarios for lane in each.lanes)
+    found = (each.session for each in outcome.findings if each.session is not None)
+    return next((session.word for session in chain(lanes, found)), "session")
 
 
 # --- what is there without JavaScript ----------------------------------------------------------

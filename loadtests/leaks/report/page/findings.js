@@ -12,7 +12,7 @@ function findingStories(lanes, finding, node) {
     tag: finding.name,
     isLeak: true,
     sentence: finding.message,
-    sub: `${finding.spid === null ? "" : `Session ${finding.spid}, `}${finding.scenario}, ${finding.at.toFixed(3)} s into the run. ${zero ? "Times from the picture's beginning." : "Times from the run's beginning."}`,
+    sub: `${finding.spid === null ? "" : `${CAPITAL_WORD} ${finding.spid}, `}${finding.scenario}, ${finding.at.toFixed(3)} s into the run. ${zero ? "Times from the picture's beginning." : "Times from the run's beginning."}`,
     sides,
     zero,
   });
@@ -49,7 +49,7 @@ function makeFindings(node, lanes) {
     if (!words) return true;
     if (!haystack.has(finding)) {
       const parties = [finding.culprit, finding.victim].filter(Boolean).flatMap((party) => [party.what, party.statement, party.place]);
-      haystack.set(finding, [finding.name, finding.message, finding.scenario, `session ${finding.spid}`, ...parties].join("\n").toLowerCase());
+      haystack.set(finding, [finding.name, finding.message, finding.scenario, `${WORD} ${finding.spid}`, ...parties].join("\n").toLowerCase());
     }
     return words.split(/\s+/).every((word) => haystack.get(finding).includes(word));
   };

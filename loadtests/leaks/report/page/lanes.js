@@ -131,7 +131,7 @@ function makeLanes(node, openFinding) {
       each.y = y;
       each.bad = each.bars.some((bar) => bar.colliding);
       const { lane } = each;
-      const group = s("g", { class: `lane${each.bad ? " bad" : ""}`, "data-spid": lane.spid, "aria-label": `Session ${lane.spid}, process ${lane.process}` },
+      const group = s("g", { class: `lane${each.bad ? " bad" : ""}`, "data-spid": lane.spid, "aria-label": `${CAPITAL_WORD} ${lane.spid}, process ${lane.process}` },
         s("line", { class: "lane-line", x1: 0, x2: 4000, y1: y + each.height - LANE_GAP / 2, y2: y + each.height - LANE_GAP / 2 }),
         s("text", { class: "spid", x: 14, y: y + 13 }, String(lane.spid), s("title", {}, `Logged in ${lane.loginTime}`)));
       if (width >= 600) group.append(s("text", { x: 44, y: y + 13 }, `pid ${lane.process}`));
@@ -143,7 +143,7 @@ function makeLanes(node, openFinding) {
       for (const bar of each.bars) {
         bar.node = s("g", {
           class: `bar ${bar.use}${bar.colliding ? " colliding" : ""}`, role: "button", tabindex: "-1",
-          "data-token": bar.token, "aria-label": `${bar.colliding ? "Collision: " : ""}${bar.use} of context ${bar.token} on session ${lane.spid}, ${duration(bar.ended - bar.began)}`,
+          "data-token": bar.token, "aria-label": `${bar.colliding ? "Collision: " : ""}${bar.use} of context ${bar.token} on ${WORD} ${lane.spid}, ${duration(bar.ended - bar.began)}`,
         }, s("rect", { y: y + bar.row * ROW + (bar.inside ? 5 : 0), height: bar.inside ? 8 : ROW - 3 }));
         bar.node.bar = bar;
         group.append(bar.node);
@@ -202,7 +202,7 @@ function makeLanes(node, openFinding) {
       }
     }
     const bottom = picture.getAttribute("height");
-    axis.replaceChildren(s("text", { x: 14, y: 17 }, width < 600 ? "spid" : "session"));
+    axis.replaceChildren(s("text", { x: 14, y: 17 }, width < 600 && WORD === "session" ? "spid" : WORD));
     grid.replaceChildren();
     for (const [at, label] of ticks(from - begin, to - begin, Math.max(2, Math.floor((width - left) / 100)))) {
       const place = x(at + begin);
@@ -290,8 +290,8 @@ function makeLanes(node, openFinding) {
       tag: other ? "shared session" : bar.use,
       isLeak: Boolean(other),
       sentence: exact ? exact.message : other
-        ? `session ${bar.lane.spid} had two contexts at a time`
-        : `session ${bar.lane.spid}, process ${bar.lane.process}`,
+        ? `${WORD} ${bar.lane.spid} had two contexts at a time`
+        : `${WORD} ${bar.lane.spid}, process ${bar.lane.process}`,
       sub: other
         ? `The bars overlap for ${duration(overlap)}${others.length > 1 ? `; ${plural(others.length - 1, "other bar")} overlapped it too` : ""}. Times from the picture's beginning, ${duration(begin)} into the run.`
         : `Times from the picture's beginning, ${duration(begin)} into the run.`,

@@ -2,6 +2,9 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const text = (number) => DATA.texts[number];
 const USES = DATA.uses;
+// "session", or "connection" where the database does not number its sessions.
+const WORD = DATA.word;
+const CAPITAL_WORD = WORD[0].toUpperCase() + WORD.slice(1);
 
 const scenarios = DATA.scenarios.map((each, number) => ({
   ...each,
