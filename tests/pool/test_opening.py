@@ -181,7 +181,8 @@ class TestRetries:
     ) -> None:
         clock.others = True
         retry = RetryPolicy(retries=5, backoff=10.0, jitter=0.0)
-        pool = make_pool(connector, clock=clock, retry=retry)
+        # Longer than both retries take: nobody's time may be over in the moment of the second.
+        pool = make_pool(connector, clock=clock, retry=retry, acquire_timeout=100.0)
         connector.opening.clear()
         waiters = [acquire_in_thread(threads, pool) for _ in range(4)]
         for _ in waiters:
