@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -148,7 +150,7 @@ def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
     outcome = outcome_of(options)
     with LiveProgress(console, quiet=given.quiet) as progress:
         try:
-            asyncio.run(run(options, progress, outcome))
+            _run_until_told_to_end(run(options, progress, outcome))
         except (KeyboardInterrupt, NotServed) as error:
             # What was found until then is worth having, if it has come to that.
             if not outcome.scenarios:
@@ -158,6 +160,40 @@ def _outcome(given: argparse.Namespace, console: Console) -> Outcome:
         control = control_of(given.control)
         outcome.controls = [_result(control, outcome, time.perf_counter() - began)]
     return outcome
+
+
+def _run_until_told_to_end(running: Coroutine[Any, Any, None]) -> None:
+    """SIGTERM ends it as Ctrl-C does, by cancelling it: an exception would be raised in whichever
+    task is at work at that moment, and be that one's.
+
+    :raises KeyboardInterrupt: it was told to.
+    """
+    is_told = handles = False
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def end() -> None:
+            nonlocal is_told
+            is_told = True
+            task.cancel()
+
+        nonlocal handles
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+            handles = True
+        await running
+
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        if is_told:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if handles:  # the loop has put the system's own in its place
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _options(given: argparse.Namespace, seed: int) -> RunOptions:
