@@ -207,6 +207,18 @@ class TestCancel:
         lease.commit()
         assert raw.sent[-1] == "SELECT 2"
 
+    def test_an_interrupted_lease_reads_no_further_rows_until_it_is_resumed(
+        self, lender: StubLender, lease: LeasedConnection
+    ) -> None:
+        cursor = lease.execute("SELECT rows")
+        assert cursor.fetchone() is not None
+        assert lease.interrupt() is False  # nothing runs at the moment
+        for read in (cursor.fetchone, cursor.fetchmany, cursor.fetchall, cursor.nextset):
+            with pytest.raises(pyodbc.OperationalError, match="was cancelled"):
+                read()
+        lease.resume()
+        assert cursor.fetchone() is not None
+
     def test_a_lease_that_is_forsaken_takes_its_connections_with_it(
         self, lender: StubLender, lease: LeasedConnection
     ) -> None:
