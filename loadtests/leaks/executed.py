@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from django.db.backends.signals import connection_created
 
+from .numbers import forget_all_but
+
 T = TypeVar("T")
 
 STATEMENT_SHOWN = 200
@@ -35,8 +37,7 @@ class LastStatements:
         return self._last.get(connection, "")
 
     def forget_all_but(self, alive: Collection[int]) -> None:
-        for number in [number for number in list(self._last) if number not in alive]:
-            self._last.pop(number, None)
+        forget_all_but(alive, self._last)
 
     def close(self) -> None:
         connection_created.disconnect(self._watch)

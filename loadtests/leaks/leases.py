@@ -18,6 +18,7 @@ from mssql_async.session.lease import LeasedConnection
 from mssql_async.session.results import Hold
 
 from .clock import now
+from .numbers import AskedSessions, forget_all_but
 from .place import CURRENT
 from .probe import SESSION_QUESTION
 
@@ -36,10 +37,8 @@ class LeaseWatch:
     """Watches all leases of the process, until :meth:`close`."""
 
     def __init__(self) -> None:
-        self._sessions: dict[int, Session | None] = {}
+        self._sessions = AskedSessions()
         self._holders: dict[int, Token] = {}
-        self._lock = threading.Lock()
-        self._asked = 0
         self._here = threading.local()
         self._adopt, self._give_back = LeasedConnection._adopt, LeasedConnection._give_back  # noqa: SLF001
         watch = self
@@ -62,7 +61,7 @@ class LeaseWatch:
 
     def session_of(self, connection: int) -> Session | None:
         """``None``: it was not lent yet, or has not answered."""
-        return self._sessions.get(connection)
+        return self._sessions.of(connection)
 
     def holder_of(self, connection: int) -> Token:
         """The context that it was lent to last; 0: none, or nobody knows."""
@@ -77,18 +76,16 @@ class LeaseWatch:
 
     def take_asked(self) -> int:
         """How many statements of its own there were, since the last time."""
-        with self._lock:
-            asked, self._asked = self._asked, 0
-        return asked
+        return self._sessions.take_asked()
 
     def forget_all_but(self, alive: set[int]) -> None:
-        for number in [number for number in list(self._sessions) if number not in alive]:
-            self._sessions.pop(number, None)
-            self._holders.pop(number, None)
+        self._sessions.forget_all_but(alive)
+        forget_all_but(alive, self._holders)
 
     def _began(self, leased: LeasedConnection, connection: PooledConnection) -> None:
         if connection.number not in self._sessions:
-            self._sessions[connection.number] = self._ask(connection.raw)
+            self._sessions.asking([connection.number])
+            self._ask(connection.number, connection.raw)
         self._holders[connection.number] = CURRENT.get()
         # By its id: a lease that a thread remembers would not be collected.
         self._here.last = id(leased), LeaseEnded(connection.number, now(), 0.0)
@@ -98,7 +95,7 @@ class LeaseWatch:
         if last is not None and last[0] == id(leased):
             self._here.last = last[0], last[1]._replace(until=now())
 
-    def _ask(self, raw: Any) -> Session | None:
+    def _ask(self, number: int, raw: Any) -> None:
         """Whatever is wrong with it shows in the statement that it was lent for."""
         before = raw.timeout
         try:
@@ -107,7 +104,5 @@ class LeaseWatch:
                 row = cursor.execute(SESSION_QUESTION).fetchone()
             raw.timeout = before
         except pyodbc.Error:
-            return None
-        with self._lock:
-            self._asked += 1
-        return None if row is None else Session(int(row[0]), str(row[1]))
+            return
+        self._sessions.told(number, None if row is None else Session(int(row[0]), str(row[1])))

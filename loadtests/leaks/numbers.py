@@ -8,7 +8,7 @@ driver's own connection, as Django's wrapper is for the thread that has it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -20,16 +20,18 @@ PATIENCE = 2.0
 """Seconds for all of one time. A connection whose context was given up while its statement runs
 answers after that only."""
 
-_NOT_ASKED = Session(0)
 
-
-class SessionNumbers:
-    """Asks each connection once. Not for use from several threads at once."""
+class AskedSessions:
+    """What connections have said of their sessions. Each is asked once."""
 
     def __init__(self) -> None:
         self._known: dict[int, Session | None] = {}
         self._asked = 0
         self._lock = threading.Lock()
+
+    def __contains__(self, connection: int) -> bool:
+        """Whether it was asked, or is about to be."""
+        return connection in self._known
 
     def of(self, connection: int) -> Session | None:
         """``None``: it was not asked, or has not answered."""
@@ -37,18 +39,47 @@ class SessionNumbers:
 
     def is_silent(self, connection: int) -> bool:
         """Whether it was asked and has not answered: its session may have ended at the server."""
-        return self._known.get(connection, _NOT_ASKED) is None
+        return connection in self and self.of(connection) is None
+
+    def asking(self, connections: Iterable[int]) -> None:
+        self._known |= dict.fromkeys(connections)
+
+    def told(self, connection: int, session: Session | None) -> None:
+        """From any thread."""
+        with self._lock:
+            self._asked += 1
+        self._known[connection] = session
+
+    def take_asked(self) -> int:
+        """How many have answered since the last time, that is how many statements that were."""
+        with self._lock:
+            asked, self._asked = self._asked, 0
+        return asked
+
+    def forget_all_but(self, alive: Collection[int]) -> None:
+        forget_all_but(alive, self._known)
+
+
+def forget_all_but(alive: Collection[int], known: dict[int, Any]) -> None:
+    """Connections that are no more, so that their numbers do not pile up. Others may be adding
+    to it."""
+    for number in [number for number in list(known) if number not in alive]:
+        known.pop(number, None)
+
+
+class SessionNumbers(AskedSessions):
+    """Of connections that were left open. Not to be asked from several threads at once."""
 
     def ask(self, wrappers: Mapping[int, Any], patience: float = PATIENCE) -> None:
         """Of these connections, by number, those that have not been asked."""
         new = {
             number: (wrapper.connection, question)
             for number, wrapper in wrappers.items()
-            if number not in self._known and (question := number_question(wrapper.vendor))
+            if number not in self and (question := number_question(wrapper.vendor))
         }
         if not new:
             return
-        self._known |= dict.fromkeys(new)
+        self.asking(new)
         # One that does not answer must not hold up what the harness asks for.
         thread = threading.Thread(
             target=self._ask_all, args=(new,), name="leaks-numbers", daemon=True
@@ -56,26 +87,13 @@ class SessionNumbers:
         thread.start()
         thread.join(patience)
 
-    def take_asked(self) -> int:
-        """How many statements that were, since the last time."""
-        with self._lock:
-            asked, self._asked = self._asked, 0
-        return asked
-
-    def forget_all_but(self, alive: Collection[int]) -> None:
-        """Connections that are no more, so that their numbers do not pile up."""
-        for number in [number for number in self._known if number not in alive]:
-            self._known.pop(number, None)
-
     def _ask_all(self, new: dict[int, tuple[Any, str]]) -> None:
         for number, (raw, question) in new.items():
             try:
                 session = _answer(raw, question)
             except Exception:  # noqa: S112 - of whatever driver: it is closed, or busy, or gone
                 continue
-            with self._lock:
-                self._asked += 1
-            self._known[number] = session
+            self.told(number, session)
 
 
 def _answer(raw: Any, question: str) -> Session | None:

@@ -29,6 +29,7 @@ from mssql_async.contrib.leaks.record import (
 
 from .adapters import Adapter, Connection
 from .clock import now
+from .numbers import forget_all_but
 
 _Part = TypeVar("_Part", Unit, Sight, Answer, Written, Seen)
 
@@ -202,7 +203,7 @@ class Recorder:
             record = self.drain()
             record.held, record.known = held, [known]
             record.asked = self.adapter.take_asked()
-            self._forget({*self.adapter.connections()})
+            forget_all_but({*self.adapter.connections()}, self._users)
         gc.collect()
         record.samples = [self.sample()]
         return record
@@ -236,12 +237,6 @@ class Recorder:
             if connection > 0:
                 taken[position] = replace(each, session=self.session_of(connection) or UNKNOWN)
         return taken
-
-    def _forget(self, alive: set[Connection]) -> None:
-        """Connections that are no more, so that their numbers do not pile up."""
-        for connection in list(self._users):
-            if connection not in alive:
-                self._users.pop(connection, None)
 
 
 def _taken(seen: list[_Part]) -> list[_Part]:

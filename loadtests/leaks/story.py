@@ -207,8 +207,8 @@ class Story:
         else:
             looked = probe.read_elsewhere(row, watch.known_session)
         token, recorder, session = self.token, self._recorder, looked.session
-        statement = _with_nonce(sql, nonce)
-        transaction = self._note(alias, Use.STATEMENT, session, watch, statement)
+        statement = watch.statement
+        transaction = self._note(alias, Use.STATEMENT, session, watch)
         sight = Sight(
             token, session, watch.ended_at, recorder.process, looked.state,
             is_first=transaction is None or not transaction.was_seen,
@@ -223,14 +223,15 @@ class Story:
         return sight
 
     def _note(
-        self, alias: str, use: Use, session: Session, watch: _Watch, statement: str
-    ) -> OpenTransaction | None:
+        self, alias: str, use: Use, session: Session, watch: _Watch
+    ) -> OpenTransaction | None:  # fmt: skip
         """The context had that session for that long; says in which transaction."""
         if watch.is_awaited:
             transaction = open_transaction(self.token, alias)
         else:
             transaction = self._transaction_here(alias)
-        place, known = watch.place, session if session.spid > 0 else None
+        place, statement = watch.place, watch.statement
+        known = session if session.spid > 0 else None
         self._recorder.used(watch.connection, known, self.token, place, statement)
         if session is not UNKNOWN:
             began, ended = watch.began_at, watch.ended_at
@@ -273,7 +274,7 @@ class Story:
             watch.tick()
             cursor.fetchall()
         got = "" if row is None else str(row[0])
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch)
         self._answered(AnswerKind.ROW, watch.session, expected, got, statement, watch.place)
         return got
 
@@ -292,7 +293,7 @@ class Story:
             cursor.execute("PRINT %s", [mark])
             watch.sent()
             texts = " ".join(str(text) for _, text in cursor.messages or ())
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch)
         got = ", ".join(_MARK.findall(texts)) or texts[:STATEMENT_SHOWN]
         self._answered(AnswerKind.MESSAGE, watch.session, mark, got, statement, watch.place)
         return got
@@ -319,7 +320,7 @@ class Story:
         except DatabaseError as error:
             caught = error
         watch.sent()
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch)
         texts = str(caught or "")
         marks = dict.fromkeys(_MARK.findall(texts))
         got = ", ".join(marks) or texts[:STATEMENT_SHOWN]
@@ -367,7 +368,7 @@ class Story:
                 watch = watched.watch
                 if watch is not None:
                     watch.tick()
-                    self._note(alias, Use.CURSOR, watch.session, watch, watched.statement)
+                    self._note(alias, Use.CURSOR, watch.session, watch)
 
     # --- rows ----------------------------------------------------------------------------------
 
@@ -406,7 +407,7 @@ class Story:
             else:
                 transaction.written.append(written)
             if watches:
-                self._note(self.alias, Use.STATEMENT, session, watches[-1], statement)
+                self._note(self.alias, Use.STATEMENT, session, watches[-1])
         return row
 
     def look(self) -> list[str]:
@@ -427,7 +428,7 @@ class Story:
                 others.exclude(token=self.token).values_list("row", flat=True)[:_MOST_SEEN]
             )
         watch = watches[-1]
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch)
         at, process = now(), self._recorder.process
         self._recorder.seen.extend(
             Seen(self.token, row, at, watch.session, process, statement, watch.place)
@@ -577,7 +578,7 @@ class Story:
             watch = self._watch(connection, place, statement)
             cursor.execute(sql)
             watch.sent()
-        self._note(self.alias, Use.STATEMENT, watch.session, watch, statement)
+        self._note(self.alias, Use.STATEMENT, watch.session, watch)
 
     def table(self) -> None:
         """Leave a temporary table, which the probe looks for."""
@@ -615,8 +616,8 @@ class _Watch:
     """The time of a statement, and what it runs on."""
 
     __slots__ = (
-        "_lease", "_recorder", "_statement", "_token", "_wrapper", "acquired_at", "began_at",
-        "connection", "ended_at", "place",
+        "_lease", "_recorder", "_token", "_wrapper", "acquired_at", "began_at", "connection",
+        "ended_at", "place", "statement",
     )  # fmt: skip
 
     def __init__(
@@ -625,7 +626,7 @@ class _Watch:
         self._recorder = recorder
         self._wrapper = wrapper
         self._token = token
-        self._statement = statement
+        self.statement = statement
         self.place = place
         """Where its lease was acquired: where it was asked for, unless an earlier statement
         had the lease already."""
@@ -645,14 +646,15 @@ class _Watch:
         lease = None if adapter is None else adapter.lease(self._wrapper)
         self._lease = lease
         at = now()
-        over = None if adapter is None else adapter.ended_lease(self._wrapper, self.began_at)
-        if lease is None and over is not None:
-            lease, at = (over.connection, over.since), over.until
+        if lease is None and adapter is not None:
+            over = adapter.ended_lease(self._wrapper, self.began_at)
+            if over is not None:
+                lease, at = (over.connection, over.since), over.until
         if lease is not None:
             self.connection, since = lease
             self.began_at = max(self.began_at, since)
             self.place, self.acquired_at = self._recorder.acquired(
-                self.connection, since, self._token, self.place, self.began_at, self._statement
+                self.connection, since, self._token, self.place, self.began_at, self.statement
             )
         self.ended_at = max(at, self.began_at)
 
@@ -687,7 +689,6 @@ class _WatchedCursor:
         self._cursor = cursor
         self._watch = watch
         self.watch: _Watch | None = None
-        self.statement = ""
 
     def execute(self, sql: str, params: Any = None) -> Any:
         statement = _shown(sql, params or ())
@@ -696,7 +697,7 @@ class _WatchedCursor:
             result = self._cursor.execute(sql, params)
         watch.sent()
         if self.watch is None:
-            self.watch, self.statement = watch, statement
+            self.watch = watch
         return result
 
     def fetchone(self) -> Any:
