@@ -298,6 +298,25 @@ class TestABlockInATransactionOfSuchCode:
         assert await asyncio.to_thread(until, project.is_quiet)
 
 
+class LockThatTells:
+    """A lock which tells that the thread that holds it waits for it, and so for ever."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.holder: int | None = None
+        self.holder_waits = threading.Event()
+
+    def __enter__(self) -> None:
+        if self.holder == threading.get_ident():
+            self.holder_waits.set()
+        self.lock.acquire()
+        self.holder = threading.get_ident()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.holder = None
+        self.lock.release()
+
+
 class TestATaskThatOutlivesTheWaitingThread:
     """It was in a block in the transaction of that thread, and uses the database again."""
 
@@ -351,10 +370,11 @@ class TestATaskThatOutlivesTheWaitingThread:
     ) -> None:
         """The control: from where the workers' lock is held already."""
         monkeypatch.setattr(enclosing, "asgirefs_own", lambda executor: executor)
+        lock = LockThatTells()
+        monkeypatch.setattr(project.workers, "lock", lock)
         thread, found = self.begin()
-        thread.join(1)
+        assert lock.holder_waits.wait(PATIENCE)
         assert found == []
-        assert project.workers.lock.locked()
-        project.workers.lock.release()  # the thread must not stay for good
+        lock.lock.release()  # the thread must not stay for good
         thread.join(PATIENCE)
         assert not thread.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import sys
@@ -27,6 +28,8 @@ MAX_SIZE = 20
 AT_A_TIME = 5
 #: Of so many leases one ends with a dead connection.
 ONE_DIES_IN = 500
+#: Seconds for a thread to end that has nothing more to do.
+PATIENCE = 30.0
 
 
 class Stress:
@@ -35,6 +38,7 @@ class Stress:
     def __init__(self, pool: Pool, cycles: int) -> None:
         self.pool = pool
         self.wrong: list[str] = []
+        """Empty as long as every thread, the pool's own as well, found what it should."""
         self.done = itertools.count()
         self._left = iter(range(cycles))  # next() on it is one step of the interpreter
         self._holders: dict[PooledConnection, object] = {}
@@ -105,6 +109,21 @@ def threads_take_turns_often() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def failed_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What ended a thread, such as one of the pool's own; none runs on when the test is over."""
+    before = set(threading.enumerate())
+    failed: list[str] = []
+
+    def note(failure: threading.ExceptHookArgs) -> None:
+        failed.append(f"{failure.thread}: {failure.exc_value!r}")
+
+    monkeypatch.setattr(threading, "excepthook", note)
+    yield failed
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
 
 
 def stress(pool: Pool, connector: StubConnector, cycles: int) -> list[str]:
@@ -183,10 +202,14 @@ class Lockless(Hesitant):
         return OpenLock()
 
 
-def test_without_its_lock_a_pool_is_found_out(connector: StubConnector) -> None:
+def test_without_its_lock_a_pool_is_found_out(
+    connector: StubConnector, failed_threads: list[str]
+) -> None:
     """The positive control."""
     pool = Pool(connector, settings(acquire_timeout=1.0), runtime=Lockless())
-    assert stress(pool, connector, 20_000) != []
+    assert stress(pool, connector, 20_000) + failed_threads != []
+    with contextlib.suppress(Exception):  # its books may be wrong by now
+        pool.close()
 
 
 def test_with_it_hesitation_does_no_harm(connector: StubConnector) -> None:
