@@ -19,7 +19,7 @@ class Impatient(SystemRuntime):
         return True
 
 
-def is_served_while_a_login_hangs(runtime: SystemRuntime) -> bool:
+def is_served_while_a_login_hangs(runtime: SystemRuntime, *, patience: float) -> bool:
     """Whether somebody who waits gets what is released, although a login is under way that was
     begun for him and does not end."""
     connector = StubConnector()
@@ -39,7 +39,7 @@ def is_served_while_a_login_hangs(runtime: SystemRuntime) -> bool:
         waiter = threads.submit(wait)
         connector.entered.acquire()  # the login that hangs
         pool.release(held)
-        in_time = served.wait(2)
+        in_time = served.wait(patience)
         connector.opening.set()
         got = waiter.result()
     assert got is not None
@@ -50,9 +50,9 @@ def is_served_while_a_login_hangs(runtime: SystemRuntime) -> bool:
 
 
 def test_who_waits_is_served_by_a_release_while_a_login_hangs() -> None:
-    assert is_served_while_a_login_hangs(SYSTEM)
+    assert is_served_while_a_login_hangs(SYSTEM, patience=30)
 
 
 def test_a_pool_that_opened_in_the_callers_thread_would_keep_him_waiting() -> None:
     """The control of the test above."""
-    assert not is_served_while_a_login_hangs(Impatient())
+    assert not is_served_while_a_login_hangs(Impatient(), patience=1)
