@@ -27,7 +27,7 @@ MODULE = "loadtests.bench.scale"
 DISTRIBUTIONS = ("Django", "asgiref", "mssql-django", "uvicorn")
 CANDIDATES: tuple[Candidate, ...] = (OURS, STOCK, STOCK_PERSISTENT)
 
-DEFAULT = Plan(contexts=(10, 100, 1_000, 10_000), period=20.0, requests=300)
+DEFAULT = Plan(contexts=(10, 100, 1_000, 10_000), period=60.0, requests=300)
 QUICK = Plan(contexts=(10, 100), period=5.0, requests=50)
 
 

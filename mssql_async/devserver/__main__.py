@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import faultcommand
+from . import eventloop, faultcommand
 from .certificates import CannotMakeCertificate, Certificate
 from .config import (
     DEVELOPMENT_DATABASE,
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no TLS: {failure}", file=sys.stderr)
         return 1
     try:
-        return asyncio.run(_serve(config, options.host, options.port, tls, options.user, password))
+        serving = _serve(config, options.host, options.port, tls, options.user, password)
+        return eventloop.run(serving)
     except OSError as failure:
         print(f"cannot listen on {options.host}:{options.port}: {failure}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from . import eventloop
 from .accesstokens import AccessTokens, utc_now
 from .certificates import CannotMakeCertificate, Certificate
 from .config import (
@@ -428,7 +429,7 @@ def _serve_in_thread(
     stop: asyncio.Event,
 ) -> None:
     try:
-        asyncio.run(_serve(engine, host, port, tls, access_tokens, faults_clock, started, stop))
+        eventloop.run(_serve(engine, host, port, tls, access_tokens, faults_clock, started, stop))
     except BaseException as failure:
         if started.done():
             raise

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_two_servers_run_side_by_side() -> None:
             with RawClient(server.port) as client:
                 assert client.batch("SELECT 1")
             assert server.counters.messages["batch"] == 1
+
+
+class OtherLoops(asyncio.DefaultEventLoopPolicy):
+    """Of a process that serves with uvloop: what runs in its loops has other transports."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        raise LookupError("not asyncio's own")
+
+
+@pytest.fixture
+def process_with_other_loops() -> Iterator[None]:
+    asyncio.set_event_loop_policy(OtherLoops())
+    yield
+    asyncio.set_event_loop_policy(None)
+
+
+@pytest.mark.usefixtures("process_with_other_loops")
+def test_a_server_runs_in_asyncios_own_loop_whatever_the_process_has_chosen() -> None:
+    with pytest.raises(LookupError):
+        asyncio.Runner().get_loop()
+    with DevServer(engine=FakeEngine()) as server, RawClient(server.port) as client:
+        assert client.batch("SELECT 1")
+        assert server.kill() == 1
+        assert client.hung_up()
 
 
 def test_a_port_in_use_is_an_os_error_and_closes_the_engine() -> None:
