@@ -28,6 +28,10 @@ MAX_SIZE = 20
 AT_A_TIME = 5
 #: Of so many leases one ends with a dead connection.
 ONE_DIES_IN = 500
+#: In one of so many its holder lets all others run, else there is hardly ever somebody who waits.
+ONE_LASTS_IN = 8
+#: Runs of a control, for whether two threads meet is up to chance.
+TRIES = 20
 #: Seconds for a thread to end that has nothing more to do.
 PATIENCE = 30.0
 
@@ -56,6 +60,8 @@ class Stress:
                 self.wrong.append(f"{connection} was lent to two")
             if connection.raw.closed:
                 self.wrong.append(f"{connection} was lent and is closed")
+            if number % ONE_LASTS_IN == 0:
+                time.sleep(1e-5)
             if random.randrange(ONE_DIES_IN) == 0:
                 connection.raw.alive = False
                 connection.broken = True
@@ -202,14 +208,17 @@ class Lockless(Hesitant):
         return OpenLock()
 
 
-def test_without_its_lock_a_pool_is_found_out(
-    connector: StubConnector, failed_threads: list[str]
-) -> None:
-    """The positive control."""
+def is_found_out(connector: StubConnector, failed_threads: list[str]) -> bool:
     pool = Pool(connector, settings(acquire_timeout=1.0), runtime=Lockless())
-    assert stress(pool, connector, 20_000) + failed_threads != []
+    wrong = stress(pool, connector, 20_000)
     with contextlib.suppress(Exception):  # its books may be wrong by now
         pool.close()
+    return bool(wrong or failed_threads)
+
+
+def test_without_its_lock_a_pool_is_found_out(failed_threads: list[str]) -> None:
+    """The positive control. On a very busy machine one run in ten finds nothing."""
+    assert any(is_found_out(StubConnector(), failed_threads) for _ in range(TRIES))
 
 
 def test_with_it_hesitation_does_no_harm(connector: StubConnector) -> None:
