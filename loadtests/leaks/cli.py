@@ -35,7 +35,7 @@ from .catalogue import catalogue, title_of
 from .controls import Control
 from .options import IN_PROCESS, WAYS, RunOptions
 from .outcome import ControlResult, Outcome, ScenarioResult
-from .overuvicorn import NotServed
+from .oversockets import NotServed
 from .report.html import write_html
 from .report.json import read_json, write_json
 from .report.terminal import LiveProgress, print_verdict
@@ -395,7 +395,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--contexts", type=_count, metavar="N", help=f"of the whole run ({default.contexts})")
     add("--concurrency", type=_count, metavar="N", help=f"at a time ({default.concurrency})")
     add("--over", choices=WAYS, help=f"where the application runs ({default.over})")
-    add("--processes", type=_count, metavar="N", help=f"over Uvicorn ({default.processes})")
+    add("--processes", type=_count, metavar="N", help=f"of the server ({default.processes})")
     add("--loops", type=_count, metavar="N", help=f"event loops in-process ({default.loops})")
     add("--wave", type=_count, metavar="N", help="contexts at most that are looked at together")
     add(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OURS = "mssql_async"
-IN_PROCESS, UVICORN = "in-process", "uvicorn"
-WAYS = (IN_PROCESS, UVICORN)
+IN_PROCESS, UVICORN, DAPHNE = "in-process", "uvicorn", "daphne"
+WAYS = (IN_PROCESS, UVICORN, DAPHNE)
 
 LARGEST_WAVE = 1000
 WAVES = 8
@@ -33,7 +33,7 @@ class RunOptions:
     concurrency: int = 32
     over: str = IN_PROCESS
     processes: int = 2
-    """Over Uvicorn."""
+    """Over a server."""
     loops: int = 1
     """Event loops in this process."""
     seed: int = 0
@@ -44,6 +44,12 @@ class RunOptions:
     """Seconds that a context may take."""
     rest_patience: float = 15.0
     """Seconds that a wave has to come to rest."""
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the application runs in processes of a server's, and clients come over
+        sockets."""
+        return self.over != IN_PROCESS
 
     def wave_of(self, contexts: int, most_at_once: int = LARGEST_WAVE) -> int:
         """How many of a scenario's contexts a wave has: so few that there are :data:`WAVES`, and

@@ -32,13 +32,13 @@ from .catalogue import catalogue, title_of
 from .completing import LastUsers, name_sessions, told_by_the_application
 from .drive import MOST_HUNG, Tally, Wave, run_wave, shared
 from .faults import Faults
-from .options import OURS, UVICORN, RunOptions
+from .options import OURS, RunOptions
 from .outcome import Latencies, Outcome, ScenarioResult
 from .picture import draw
 from .scenario import Need, Scenario
 from .server import CannotDo, OtherServer, Server, the_server
 from .signals import SIGNALS
-from .sites import Site, in_process, in_thread, over_uvicorn, prepare_database
+from .sites import Site, in_process, in_thread, over_sockets, prepare_database
 from .subject.config import OTHER_DATABASE, SubjectConfig, configure
 from .subject.databases import MICROSOFT, NoDatabase, vendor_of
 from .watcher import Watcher
@@ -206,7 +206,7 @@ def outcome_of(options: RunOptions) -> Outcome:
         engine=options.engine,
         conn_max_age=options.conn_max_age,
         over=options.over,
-        processes=options.processes if options.over == UVICORN else 1,
+        processes=options.processes if options.is_served else 1,
         concurrency=options.concurrency,
         versions=versions(),
     )
@@ -275,11 +275,12 @@ async def the_place(options: RunOptions) -> AsyncIterator[Place]:
             await faults.issue_token(TOKEN_LIFE)
         await in_thread(lambda: prepare_database(config))
         # Also where the application is elsewhere: scenarios are modules of its project.
-        configure(config if options.over != UVICORN else replace(config, control=""))
+        configure(replace(config, control="") if options.is_served else config)
         if isinstance(server, OtherServer):
             server.words = await in_thread(_database_in_words)
-        if options.over == UVICORN:
-            site = await stack.enter_async_context(over_uvicorn(config, options.processes))
+        if options.is_served:
+            served = over_sockets(config, options.processes, options.over)
+            site = await stack.enter_async_context(served)
         else:
             site = await stack.enter_async_context(in_process(config, options.loops))
         watcher = stack.enter_context(Watcher(server, config.program, site.inside))
@@ -321,13 +322,13 @@ class _Run:
 
     def _missing(self, scenario: Scenario) -> str:
         """Why a scenario cannot run here; "" if it can."""
-        place, over = self._place, self._options.over
+        place = self._place
         have = {
             Need.FAULTS: place.server.is_embedded,
             Need.KILL: True,  # a server that does not allow it says so when asked to
             Need.OURS: place.config.is_ours,
             Need.SQL_SERVER: place.config.vendor == MICROSOFT,
-            Need.UVICORN: over == UVICORN,
+            Need.PROCESSES: self._options.is_served,
             Need.FORK: hasattr(os, "fork"),
         }
         lacking = [need.value for need in scenario.needs if not have[need]]
@@ -554,7 +555,8 @@ def _is_quiet(sessions: Sequence[ServerSession], counts: Mapping[int, int]) -> b
 def versions() -> dict[str, str]:
     """Of what the figures depend on."""
     found = {"Python": platform.python_version()}
-    names = ["Django", "asgiref", "mssql-async", "mssql-django", "pyodbc", "uvicorn"]
+    names = ["Django", "asgiref", "mssql-async", "mssql-django", "pyodbc", "uvicorn", "uvloop",
+             "daphne"]  # fmt: skip
     for name in names:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

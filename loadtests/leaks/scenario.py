@@ -27,7 +27,7 @@ class Need(enum.Enum):
     KILL = "the right to KILL sessions"
     OURS = "mssql_async"
     SQL_SERVER = "SQL Server, or what stands in for it"
-    UVICORN = "processes of its own (--over uvicorn)"
+    PROCESSES = "processes of its own (--over uvicorn)"
     FORK = "a system that can fork"
 
 

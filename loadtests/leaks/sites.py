@@ -19,7 +19,7 @@ from mssql_async.contrib.leaks.record import Record, from_plain
 
 from .drive import Clients, describe
 from .inprocess import InProcess, LoopThreads
-from .overuvicorn import COMMAND, NotServed, OverUvicorn, Served, serving
+from .oversockets import COMMAND, NotServed, OverSockets, Served, serving
 from .recorder import RECORDER
 from .signals import SignalServer
 from .subject.config import SubjectConfig
@@ -98,15 +98,16 @@ class _Here:
 
 
 @asynccontextmanager
-async def over_uvicorn(config: SubjectConfig, processes: int) -> AsyncIterator[Site]:
+async def over_sockets(config: SubjectConfig, processes: int, server: str) -> AsyncIterator[Site]:
     """
+    :param server: the package that serves.
     :raises NotServed: a process does not start.
     """
     with SignalServer() as signals:
         environment = {**config.to_environment(), **signals.environment()}
         async with (
-            serving(environment, processes) as served,
-            OverUvicorn([port for each in served for port in each.ports]) as clients,
+            serving(server, environment, processes) as served,
+            OverSockets([port for each in served for port in each.ports]) as clients,
         ):
             yield _There(clients, served)
 
@@ -114,7 +115,7 @@ async def over_uvicorn(config: SubjectConfig, processes: int) -> AsyncIterator[S
 class _There:
     loops: Sequence[asyncio.AbstractEventLoop] = ()
 
-    def __init__(self, clients: OverUvicorn, served: Sequence[Served]) -> None:
+    def __init__(self, clients: OverSockets, served: Sequence[Served]) -> None:
         self.clients = clients
         self._served = served
 

@@ -15,7 +15,7 @@ from loadtests.leaks.cli import CLEAN, FAILED, FOUND
 from loadtests.leaks.controls import Control
 from loadtests.leaks.options import RunOptions
 from loadtests.leaks.outcome import Outcome, ScenarioResult
-from loadtests.leaks.overuvicorn import NotServed
+from loadtests.leaks.oversockets import NotServed
 from loadtests.leaks.report.json import read_json, write_json
 from loadtests.leaks.run import Progress
 from mssql_async.contrib.leaks.findings import Detector

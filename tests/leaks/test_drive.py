@@ -14,7 +14,7 @@ import uvicorn
 
 from loadtests.leaks.drive import MOST_HUNG, Clients, Tally, Wave, chance_of, run_wave, shared
 from loadtests.leaks.inprocess import InProcess, LoopThreads, Message, Refused
-from loadtests.leaks.overuvicorn import OverUvicorn
+from loadtests.leaks.oversockets import OverSockets
 from loadtests.leaks.scenario import Reply, Scenario, Visit
 from loadtests.leaks.server import CannotDo
 from loadtests.leaks.signals import GONE, Signals
@@ -125,7 +125,7 @@ async def clients_of(way: str, app: App, signals: Signals) -> AsyncIterator[Clie
             await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        async with OverUvicorn([port], signals) as clients:
+        async with OverSockets([port], signals) as clients:
             yield clients
     finally:
         server.should_exit = True
@@ -166,7 +166,7 @@ async def test_clients_over_sockets_share_connections_until_they_are_told_to_han
     told: Told, signals: Signals
 ) -> None:
     async with clients_of("over sockets", application(told, signals), signals) as clients:
-        assert isinstance(clients, OverUvicorn)
+        assert isinstance(clients, OverSockets)
         for is_last in (False, True):
             async with visiting(clients) as visit:
                 await visit.get()

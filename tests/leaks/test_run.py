@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from loadtests.bench.peers import ROOT
 from loadtests.leaks.drive import MOST_HUNG
 from loadtests.leaks.options import RunOptions
 from loadtests.leaks.outcome import Outcome, ScenarioResult
+from loadtests.leaks.oversockets import NotServed, serving
 from loadtests.leaks.picture import MOST_BARS, collisions, draw
 from loadtests.leaks.report.json import read_json
 from loadtests.leaks.run import (
@@ -141,10 +143,13 @@ def test_growth_is_looked_for_once_there_are_waves_enough(tmp_path: Path) -> Non
     assert "Not looked for" not in text
 
 
-class TestOverUvicorn:
-    def test_nothing_leaks_and_all_is_seen(self, tmp_path: Path) -> None:
+class TestOverSockets:
+    @pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+    def test_nothing_leaks_and_all_is_seen(self, tmp_path: Path, server: str) -> None:
+        if find_spec(server) is None:
+            pytest.skip(f"{server} is not installed")
         status, outcome, text = run_leaks(
-            tmp_path, *OVER_SOCKETS, "--over", "uvicorn", "--contexts", "70",
+            tmp_path, *OVER_SOCKETS, "--over", server, "--contexts", "70",
             "--concurrency", "8", "--seed", "1",
         )  # fmt: skip
         assert status == 0, text
@@ -155,6 +160,12 @@ class TestOverUvicorn:
             assert not result.errors, told(outcome, result)
         processes = {lane.process for result in outcome.scenarios for lane in result.lanes}
         assert len(processes) >= 2
+        assert server in outcome.versions
+
+    async def test_a_server_that_is_not_installed_is_named(self) -> None:
+        with pytest.raises(NotServed, match="pip install nobody_serves"):
+            async with serving("nobody_serves", {}, 1):
+                pass
 
 
 def test_several_loops_of_one_process_leak_nothing(tmp_path: Path) -> None:

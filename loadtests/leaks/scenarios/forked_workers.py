@@ -32,7 +32,7 @@ class Refused(Exception):
 
 class ForkedWorkers(Scenario):
     # The harness itself asks the server all the time: its own process is not to be copied.
-    needs = (Need.UVICORN, Need.FORK)
+    needs = (Need.PROCESSES, Need.FORK)
     share = 0.05
     most_at_once = 1
 

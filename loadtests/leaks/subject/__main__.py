@@ -1,4 +1,4 @@
-"""``python -m loadtests.leaks.subject``: the project under Uvicorn, on a free port.
+"""``python -m loadtests.leaks.subject``: the project under an ASGI server, on a free port.
 
 The port is printed first. ``--fork N`` makes a query, forks N processes after that and has each
 of them serve on a port of its own: a port a line. ``prepare`` makes databases and tables instead.
@@ -13,14 +13,11 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-import uvicorn
-
 from ..signals import join
 from .asgi import Application, make_application
 from .config import SubjectConfig, configure
+from .servers import SERVERS
 
-GRACE = 3
-"""Seconds that requests have to end when the process is told to."""
 BACKLOG = 2048
 
 
@@ -32,15 +29,12 @@ def listening() -> socket.socket:
     return opened
 
 
-def serve(application: Application, opened: socket.socket) -> None:
+def serve(server: str, application: Application, opened: socket.socket) -> None:
     join()
-    config = uvicorn.Config(
-        application, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE
-    )
-    uvicorn.Server(config).run(sockets=[opened])
+    SERVERS[server](application, opened)
 
 
-def serve_forked(application: Application, count: int) -> NoReturn:
+def serve_forked(server: str, application: Application, count: int) -> NoReturn:
     """As servers do that load the application before they fork, and one that has used its
     database by then."""
     from django.db import connections
@@ -58,7 +52,7 @@ def serve_forked(application: Application, count: int) -> NoReturn:
         if child == 0:
             for other in opened[:number] + opened[number + 1 :]:
                 other.close()
-            serve(application, opened[number])
+            serve(server, application, opened[number])
             sys.exit(0)
         children.append(child)
     for each in opened:
@@ -71,13 +65,14 @@ def serve_forked(application: Application, count: int) -> NoReturn:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    # Uvicorn ends as the signal would have it that has told it to.
+    # Uvicorn ends as the signal would have it that has told it to, Daphne as if by itself.
     sys.exit(0 if {0, -signal.SIGTERM, -signal.SIGINT}.issuperset(statuses) else 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.leaks.subject")
     parser.add_argument("what", nargs="?", choices=["serve", "prepare"], default="serve")
+    parser.add_argument("--server", choices=list(SERVERS), default="uvicorn")
     parser.add_argument("--fork", type=int, default=0, metavar="N")
     given = parser.parse_args()
     config = SubjectConfig.from_environment()
@@ -89,10 +84,10 @@ def main() -> None:
         return
     application = make_application(config)
     if given.fork:
-        serve_forked(application, given.fork)
+        serve_forked(given.server, application, given.fork)
     opened = listening()
     print(opened.getsockname()[1], flush=True)
-    serve(application, opened)
+    serve(given.server, application, opened)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ COLLECT = "/__leaks__/collect"
 PATIENCE = 5.0
 """Seconds that a process has to come to rest, unless ``?patience=`` says otherwise."""
 
-_DONE, _FAILED = 1000, 1011
+_DONE, _FAILED = 1000, 4011
+"""How an application closes a WebSocket: Daphne leaves the 1011 that would say it to itself."""
 
 # As loose as ASGI's own.
 Scope = Any

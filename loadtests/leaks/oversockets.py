@@ -1,4 +1,4 @@
-"""Clients of real Uvicorn processes, over real sockets.
+"""Clients of a real server's processes, over real sockets.
 
 Each process has a port of its own; which one a context asks its number decides. Whoever only asks
 shares kept-alive connections, as behind a proxy; whoever may vanish has a connection of its own,
@@ -14,6 +14,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,7 +63,7 @@ class _KnownConnector(aiohttp.TCPConnector):
             self.transport.abort()
 
 
-class OverUvicorn:
+class OverSockets:
     """Clients of several processes; of one event loop, between :func:`serving`'s ends."""
 
     def __init__(self, ports: Sequence[int], signals: Signals = SIGNALS) -> None:
@@ -92,8 +93,8 @@ class OverUvicorn:
     @asynccontextmanager
     async def visit(
         self, scenario: Scenario, number: int, token: Token, rand: random.Random
-    ) -> AsyncIterator[UvicornVisit]:
-        yield UvicornVisit(self, scenario.name, number, token, rand)
+    ) -> AsyncIterator[SocketVisit]:
+        yield SocketVisit(self, scenario.name, number, token, rand)
 
     def address(self, number: int, path: str) -> str:
         return f"http://127.0.0.1:{self.ports[number % len(self.ports)]}{path}"
@@ -120,11 +121,11 @@ def _session_of_all() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_NO_TIMEOUT)
 
 
-class UvicornVisit:
+class SocketVisit:
     """See :class:`.scenario.Visit`."""
 
     def __init__(
-        self, clients: OverUvicorn, scenario: str, number: int, token: Token, rand: random.Random
+        self, clients: OverSockets, scenario: str, number: int, token: Token, rand: random.Random
     ) -> None:
         self.number = number
         self.rand = rand
@@ -135,7 +136,7 @@ class UvicornVisit:
 
     async def get(self, part: str = "", **query: object) -> Reply:
         address = self._address(part, query)
-        stream = UvicornStream(self._clients.shared.get(address, headers=self._headers), None)
+        stream = SocketStream(self._clients.shared.get(address, headers=self._headers), None)
         try:
             return await stream.whole()
         finally:
@@ -151,16 +152,16 @@ class UvicornVisit:
             return await whole_or_until(told, stream)
 
     @asynccontextmanager
-    async def stream(self, part: str = "", **query: object) -> AsyncIterator[UvicornStream]:
+    async def stream(self, part: str = "", **query: object) -> AsyncIterator[SocketStream]:
         async with self._request(part, query) as stream:
             await stream.begin()
             yield stream
 
     @asynccontextmanager
-    async def _request(self, part: str, query: dict[str, object]) -> AsyncIterator[UvicornStream]:
+    async def _request(self, part: str, query: dict[str, object]) -> AsyncIterator[SocketStream]:
         async with self._own_session() as (session, connector):
             address = self._address(part, query)
-            stream = UvicornStream(session.get(address, headers=self._headers), connector)
+            stream = SocketStream(session.get(address, headers=self._headers), connector)
             try:
                 yield stream
             finally:
@@ -170,14 +171,14 @@ class UvicornVisit:
                     self._tell_gone()
 
     @asynccontextmanager
-    async def websocket(self, part: str = "", **query: object) -> AsyncIterator[UvicornTalk]:
+    async def websocket(self, part: str = "", **query: object) -> AsyncIterator[SocketTalk]:
         async with self._own_session() as (session, connector):
             address = self._address(part, query)
             try:
                 socket = await session.ws_connect(address, headers=self._headers)
             except aiohttp.WSServerHandshakeError as error:
                 raise Refused(f"The application does not accept this WebSocket: {error}") from None
-            talk = UvicornTalk(socket, connector)
+            talk = SocketTalk(socket, connector)
             try:
                 yield talk
             finally:
@@ -198,7 +199,7 @@ class UvicornVisit:
         self._clients.signals.tell(self._token, GONE)
 
 
-class UvicornStream:
+class SocketStream:
     """See :class:`.scenario.Stream`."""
 
     def __init__(
@@ -253,7 +254,7 @@ class UvicornStream:
                 self._response.close()
 
 
-class UvicornTalk:
+class SocketTalk:
     """See :class:`.scenario.Talk`."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, connector: _KnownConnector) -> None:
@@ -289,16 +290,19 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    environment: Mapping[str, str], processes: int, forks: int = 0
+    server: str, environment: Mapping[str, str], processes: int, forks: int = 0
 ) -> AsyncIterator[list[Served]]:
     """So many processes, for the time of the block; with ``forks``, each forks so many workers.
 
-    :raises NotServed: one does not start.
+    :param server: the package that serves, one of :data:`.subject.servers.SERVERS`.
+    :raises NotServed: it is not installed, or a process does not start.
     """
+    if find_spec(server) is None:
+        raise NotServed(f"There is no {server} here: pip install {server}.")
     started: list[Process] = []
     try:
         for _ in range(processes):
-            command = [*COMMAND, *(["--fork", str(forks)] if forks else [])]
+            command = [*COMMAND, "--server", server, *(["--fork", str(forks)] if forks else [])]
             started.append(
                 await asyncio.create_subprocess_exec(
                     *command, env={**os.environ, **environment}, cwd=ROOT, stdout=PIPE
