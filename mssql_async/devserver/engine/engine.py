@@ -14,6 +14,7 @@ from ..tsql import runtime
 from . import clock
 from .databases import Database
 from .instance import Instance
+from .numbered import CONNECTION
 from .session import EngineSession
 
 _CLOSE_TIMEOUT = 10.0
@@ -55,7 +56,9 @@ class SqlEngine(Instance):
 
     @staticmethod
     def _connect(path: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, factory=CONNECTION
+        )
         runtime.install(connection, _NobodysHost())
         connection.execute("PRAGMA busy_timeout = 10000")
         return connection

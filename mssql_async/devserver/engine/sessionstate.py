@@ -33,6 +33,7 @@ from .frames import Frame
 from .identities import IdentityCounters
 from .instance import Instance, SessionStatus, Wait
 from .locks import LockMode
+from .numbered import CONNECTION
 from .options import SessionOptions
 from .preparedstatements import Prepared
 from .storage import quote
@@ -111,8 +112,9 @@ class SessionState:
 
     def _open_connection(self, host: Callable[[SessionState], Host]) -> None:
         self.connection = sqlite3.connect(
-            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=512
-        )
+            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=512,
+            factory=CONNECTION,
+        )  # fmt: skip
         self._attached: dict[str, Database] = {}
         self.runtime = runtime.install(self.connection, host(self))
         self.connection.execute("PRAGMA recursive_triggers = ON")
