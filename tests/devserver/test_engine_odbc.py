@@ -81,6 +81,7 @@ def test_the_drivers_transactions_are_begun_by_the_first_statement(connect: Conn
     assert value(other, "SELECT n FROM t WHERE id = 1") == 7
 
 
+WAITS_FOR_A_LOCK = "SELECT COUNT(*) FROM sys.dm_tran_locks WHERE request_status = 'WAIT'"
 ENDLESS = (
     "(SELECT COUNT(*) FROM GENERATE_SERIES(1, 5000) AS a "
     "CROSS JOIN GENERATE_SERIES(1, 100000) AS b)"
@@ -152,13 +153,21 @@ def test_a_query_timeout_ends_the_wait_and_the_connection_goes_on(connect: Conne
 
 
 def test_cancel_ends_a_lock_wait_and_leaves_the_transaction(connect: Connect) -> None:
-    one, other = connect(autocommit=False), connect(autocommit=False)
+    one, other, operator = connect(autocommit=False), connect(autocommit=False), connect()
     one.execute("UPDATE t SET n = 1 WHERE id = 1")
     other.execute("SELECT n FROM t").fetchall()
     cursor = other.cursor()
-    threading.Timer(0.2, cursor.cancel).start()
+
+    def cancel() -> None:
+        while not value(operator, WAITS_FOR_A_LOCK):
+            time.sleep(0.01)
+        cursor.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
     with pytest.raises(pyodbc.Error) as caught:
         cursor.execute("UPDATE t SET n = 2 WHERE id = 1")
+    canceller.join()  # the driver may still be at it, and what it is about must stay
     assert caught.value.args[0] == "HY008"
     assert value(other, "SELECT @@TRANCOUNT") == 1
     one.rollback()
@@ -179,7 +188,7 @@ def test_a_deadlock_is_sqlstate_40001(connect: Connect) -> None:
     one.execute("UPDATE t SET n = 1 WHERE id = 1")
     waiting = threading.Thread(target=one.execute, args=("EXEC sp_getapplock 'a', 'Exclusive'",))
     waiting.start()
-    while not value(operator, "SELECT COUNT(*) FROM sys.dm_tran_locks WHERE request_status='WAIT'"):
+    while not value(operator, WAITS_FOR_A_LOCK):
         time.sleep(0.01)
     state, text = failure(other, "UPDATE t SET n = 2 WHERE id = 1")
     assert (state, "(1205)" in text) == ("40001", True)
