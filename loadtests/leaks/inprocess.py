@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from mssql_async.contrib.leaks.record import Token
@@ -261,13 +262,40 @@ class InProcessVisit:
         }
 
 
-class InProcessStream:
-    """See :class:`.scenario.Stream`."""
+class Reading(ABC):
+    """A :class:`.scenario.Stream`, wherever it comes from."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self) -> None:
         self.status = 0
         self.came = bytearray()
         """What has been read of the body."""
+
+    @abstractmethod
+    async def begin(self) -> None:
+        """Until status and headers are there, or will never be."""
+
+    @abstractmethod
+    async def read(self) -> bytes | None:
+        """What comes next; ``None``: the end."""
+
+    @abstractmethod
+    def vanish(self) -> None:
+        """Hang up."""
+
+    async def whole(self) -> Reply:
+        await self.begin()
+        while await self.read() is not None:
+            pass
+        return self.reply()
+
+    def reply(self) -> Reply:
+        """By now."""
+        return Reply(self.status, bytes(self.came))
+
+
+class InProcessStream(Reading):
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__()
         self._exchange = exchange
         self._has_ended = False
 
@@ -298,16 +326,6 @@ class InProcessStream:
                 return bytes(body)
         return None
 
-    async def whole(self) -> Reply:
-        await self.begin()
-        while await self.read() is not None:
-            pass
-        return self.reply()
-
-    def reply(self) -> Reply:
-        """By now."""
-        return Reply(self.status, bytes(self.came))
-
     def vanish(self) -> None:
         self._has_ended = True
         self._exchange.leave()
@@ -336,15 +354,7 @@ class InProcessTalk:
         self._exchange.leave()
 
 
-class Readable(Protocol):
-    async def whole(self) -> Reply: ...
-
-    def reply(self) -> Reply: ...
-
-    def vanish(self) -> None: ...
-
-
-async def whole_or_until(moment: Awaitable[object], stream: Readable) -> Reply:
+async def whole_or_until(moment: Awaitable[object], stream: Reading) -> Reply:
     """The reply, or what there is of it when the moment has come and the client vanishes.
 
     :raises TimeoutError: the moment does not come.

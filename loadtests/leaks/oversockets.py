@@ -26,7 +26,7 @@ from aiohttp.tracing import Trace
 from loadtests.bench.peers import ROOT
 from mssql_async.contrib.leaks.record import Token
 
-from .inprocess import TOKEN_HEADER, Refused, target, whole_or_until
+from .inprocess import TOKEN_HEADER, Reading, Refused, target, whole_or_until
 from .scenario import Reply, Scenario
 from .signals import GONE, SIGNALS, Signals
 
@@ -199,14 +199,11 @@ class SocketVisit:
         self._clients.signals.tell(self._token, GONE)
 
 
-class SocketStream:
-    """See :class:`.scenario.Stream`."""
-
+class SocketStream(Reading):
     def __init__(
         self, asking: Awaitable[aiohttp.ClientResponse], connector: _KnownConnector | None
     ) -> None:
-        self.status = 0
-        self.came = bytearray()
+        super().__init__()
         self.has_ended = False
         """Whether the response was read to its end, or there is none."""
         self._asking = asking
@@ -232,15 +229,6 @@ class SocketStream:
         self.came += data
         self.has_ended = not data
         return data or None
-
-    async def whole(self) -> Reply:
-        await self.begin()
-        while await self.read() is not None:
-            pass
-        return self.reply()
-
-    def reply(self) -> Reply:
-        return Reply(self.status, bytes(self.came))
 
     def vanish(self) -> None:
         if self._connector is not None:

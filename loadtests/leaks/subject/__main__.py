@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
+from ..options import UVICORN
 from ..signals import join
 from .asgi import Application, make_application
 from .config import SubjectConfig, configure
@@ -72,7 +73,7 @@ def serve_forked(server: str, application: Application, count: int) -> NoReturn:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.leaks.subject")
     parser.add_argument("what", nargs="?", choices=["serve", "prepare"], default="serve")
-    parser.add_argument("--server", choices=list(SERVERS), default="uvicorn")
+    parser.add_argument("--server", choices=list(SERVERS), default=UVICORN)
     parser.add_argument("--fork", type=int, default=0, metavar="N")
     given = parser.parse_args()
     config = SubjectConfig.from_environment()

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from types import MappingProxyType
 
+from ..options import DAPHNE, UVICORN
 from .asgi import Application
 
 GRACE = 3
@@ -29,6 +30,6 @@ def _daphne(application: Application, opened: socket.socket) -> None:
 
 
 SERVERS = MappingProxyType[str, Callable[[Application, socket.socket], None]](
-    {"uvicorn": _uvicorn, "daphne": _daphne}
+    {UVICORN: _uvicorn, DAPHNE: _daphne}
 )
 """Package -> what serves with it until the process is told to end."""
