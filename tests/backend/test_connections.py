@@ -467,6 +467,12 @@ class TestErrors:
         self, monkeypatch: pytest.MonkeyPatch, server: DevServer, limits: dict[str, Any]
     ) -> None:
         patience: list[float | None] = []
+        logins: list[int] = []
+        connect = pyodbc.connect
+
+        def log_in(*arguments: Any, timeout: int, **options: Any) -> pyodbc.Connection:
+            logins.append(timeout)
+            return connect(*arguments, timeout=timeout, **options)
 
         class Attempt(socket.socket):
             def settimeout(self, seconds: float | None) -> None:
@@ -480,6 +486,7 @@ class TestErrors:
                 one.setblocking(False)
                 one.connect_ex(("127.0.0.1", port))
             monkeypatch.setattr(socket, "socket", Attempt)
+            monkeypatch.setattr(pyodbc, "connect", log_in)
             with pytest.raises(OperationalError):
                 wrapper_for(server, PORT=str(port), OPTIONS=limits).ensure_connection()
             for one in fill:
@@ -487,6 +494,8 @@ class TestErrors:
         (seconds,) = patience  # for the question whether anybody listens: it was five, once
         assert seconds is not None
         assert seconds <= 1  # the other half is for the login
+        assert logins
+        assert all(1 <= timeout <= 2 for timeout in logins)  # 0 is fifteen, the driver's own
 
     @pytest.mark.parametrize(
         "settings", [{"driver": "ODBC Driver 1 for SQL Server"}, {"dsn": "nowhere"}]

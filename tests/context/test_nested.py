@@ -378,4 +378,5 @@ class TestATaskThatOutlivesTheWaitingThread:
         monkeypatch.setattr(project.workers, "lock", lock)
         thread, _ = self.begin()
         thread.join(PATIENCE)
+        assert not thread.is_alive()
         assert lock.has_refused

@@ -42,7 +42,6 @@ class Stress:
     def __init__(self, pool: Pool, cycles: int) -> None:
         self.pool = pool
         self.wrong: list[str] = []
-        """Empty as long as every thread, the pool's own as well, found what it should."""
         self.done = itertools.count()
         self._left = iter(range(cycles))  # next() on it is one step of the interpreter
         self._holders: dict[PooledConnection, object] = {}
