@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from asgiref.sync import SyncToAsync
 
-from .attendants import Attendants
+from ..session.attendants import Attendants
 from .calls import Call, settle
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .attendants import ATTENDANTS, Attendants
+from ..session.attendants import ATTENDANTS, Attendants
 from .calls import Call, CallState
 from .errors import WaitsForItself, WorkerTimeout
 from .worker import GRACE, Surroundings, Word, Worker, forget_worker

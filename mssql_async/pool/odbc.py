@@ -109,6 +109,11 @@ _DEADLOCK_STATE = "40001"
 #: The driver has stopped a statement by an attention: time-out, and "operation canceled".
 _ATTENTION_STATES = frozenset({"HYT00", "HY008"})
 
+_CANCELLED_TOO_LATE = "01S05"
+"""ODBC's "cancel treated as FreeStmt/Close". As an error it stands where a statement's own was: a
+cancel that the driver kept waiting until the statement was over has put its record there before
+pyodbc could read the other (measured with driver 18)."""
+
 # pyodbc writes "[state] text (number) (function)" for the first record of an error and
 # "; [state] text (number)" for the others. A text begins with who wrote it, in brackets: what the
 # server wrote comes behind the first _FROM_SERVER, and may begin with a bracket itself.
@@ -203,6 +208,12 @@ def is_conflict(error: BaseException) -> bool:
     return _is_any_of(error, CONFLICTS)
 
 
+def was_overwritten(error: BaseException) -> bool:
+    """Whether a cancel has taken the place of what the statement itself said. It may have been
+    anything."""
+    return any(diagnostic.state == _CANCELLED_TOO_LATE for diagnostic in diagnostics(error)[:1])
+
+
 def ended_transaction(error: BaseException, *, xact_abort: bool = False) -> bool:
     """Whether an error has ended the transaction it happened in, or left it good for nothing
     but ROLLBACK. The driver would silently begin another one with the next statement.
@@ -220,7 +231,7 @@ def ended_transaction(error: BaseException, *, xact_abort: bool = False) -> bool
         for diagnostic in diagnostics(error)
     ):
         return True
-    return _is_any_of(error, TRANSACTION_ENDING_ERRORS)
+    return was_overwritten(error) or _is_any_of(error, TRANSACTION_ENDING_ERRORS)
 
 
 def _is_any_of(error: BaseException, numbers: frozenset[int]) -> bool:

@@ -11,6 +11,9 @@ from ..pool import odbc
 #: "Function sequence error", ODBC's SQLSTATE for a call at the wrong time.
 SEQUENCE_ERROR = "HY010"
 
+#: "Operation canceled", as the driver says it of a statement that was.
+CANCELED = "HY008"
+
 
 class LeaseOver(pyodbc.ProgrammingError):  # type: ignore[misc]
     """A connection or a cursor was used after its lease had ended with its context."""
@@ -63,13 +66,19 @@ def no_rows() -> pyodbc.ProgrammingError:
 
 def as_raised(error: Exception) -> Exception:
     """The error that reaches the caller: a conflict with another session is an
-    ``OperationalError``, which pyodbc does not make it (a deadlock is a bare ``Error``)."""
-    if (
+    ``OperationalError``, which pyodbc does not make it (a deadlock is a bare ``Error``), and one
+    that a cancel has overwritten says that."""
+    raised: Exception = error
+    if odbc.was_overwritten(error):
+        raised = pyodbc.OperationalError(
+            CANCELED, "The statement was cancelled, and whatever else it said is lost."
+        )
+    elif (
         isinstance(error, pyodbc.Error)
         and not isinstance(error, pyodbc.OperationalError)
         and odbc.is_conflict(error)
     ):
-        conflict: Exception = pyodbc.OperationalError(*error.args)
-        conflict.__cause__ = error
-        return conflict
-    return error
+        raised = pyodbc.OperationalError(*error.args)
+    if raised is not error:
+        raised.__cause__ = error
+    return raised

@@ -15,7 +15,9 @@ from mssql_async.context import ContextKind, ContextScope, new_context
 from mssql_async.context import worker as worker_module
 from mssql_async.devserver.faults import Sessions
 from mssql_async.pool import Pool
+from mssql_async.session import interruption
 from mssql_async.session.lease import LeasedConnection
+from tests.session.attendants import HeldAttendants
 
 from .project import Project, ask, do, until
 
@@ -212,6 +214,53 @@ class TestACallThatWaitsForAConnection:
         assert await asyncio.to_thread(until, project.is_quiet)
 
 
+class TestAStatementThatIsAboutToBeSent:
+    """The driver has taken its lock then, and has not noted yet that it runs."""
+
+    TEXT = f"/* {'x' * 8_000_000} */ WAITFOR DELAY '00:00:02'"
+    """With which the driver is busy for some 60 ms before it sends anything."""
+
+    async def cancel(self) -> list[str]:
+        """Cancel it without a pause from when its worker goes into the driver. What it said."""
+        cursors: list[Any] = []
+        said: list[str] = []
+
+        def run() -> None:
+            with connection.cursor() as cursor:
+                cursors.append(cursor)
+                try:
+                    cursor.execute(self.TEXT)
+                except Error as error:
+                    said.append(error.args[0])
+
+        task = asyncio.create_task(sync_to_async(run)())
+
+        def cancel() -> None:
+            assert until(lambda: bool(cursors))
+            while not task.done():
+                cursors[0].cancel()
+
+        await asyncio.gather(task, asyncio.to_thread(cancel))
+        return said
+
+    async def test_is_stopped(self, project: Project, request_context: Any) -> None:
+        assert await self.cancel() == ["HY008"]
+        assert await asyncio.to_thread(until, project.is_quiet)
+        assert await sync_to_async(ask)("SELECT 1") == 1
+        assert project.server.counters.logins == 1
+
+    async def test_would_run_to_its_end_if_nobody_told_the_driver_again(
+        self, project: Project, request_context: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The control. A thread that gets no processor for long comes after that moment."""
+        monkeypatch.setattr(interruption, "_HELP_AFTER", ())
+        said = [await self.cancel()]
+        while said[-1] and len(said) < 10:
+            said.append(await self.cancel())
+        assert said[-1] == []
+        assert await asyncio.to_thread(until, project.is_quiet)
+
+
 class TestAServerThatDoesNotReact:
     async def test_keeps_nobody_waiting(self, project: Project, request_context: Any) -> None:
         task = await start_waiting(project)
@@ -306,31 +355,6 @@ class TestAServerThatDoesNotReact:
         await context.end()
 
 
-class HeldAttendants:
-    """Time passes when the test says so; what may block has a thread, as always."""
-
-    def __init__(self) -> None:
-        self.due: list[tuple[float, Any]] = []
-        self.threads: list[threading.Thread] = []
-
-    def soon(self, job: Any) -> None:
-        thread = threading.Thread(target=job, daemon=True)
-        self.threads.append(thread)
-        thread.start()
-
-    def later(self, seconds: float, job: Any) -> None:
-        self.due.append((seconds, job))
-
-    def something_is_stuck(self) -> bool:
-        return any(lease.is_being_cancelled for lease in list(_leases()))
-
-    def pass_time(self, seconds: float) -> None:
-        now = [job for due, job in self.due if due <= seconds]
-        self.due = [(due, job) for due, job in self.due if due > seconds]
-        for job in now:
-            job()
-
-
 class HastyAttendants(HeldAttendants):
     """Nothing is done in time: what is due in a while is due before what comes at once is done."""
 
@@ -344,12 +368,6 @@ class HastyAttendants(HeldAttendants):
             job()
         else:
             super().later(seconds, job)
-
-
-def _leases() -> list[Any]:
-    from mssql_async.session.lease import _live
-
-    return list(_live)
 
 
 class TestNobodyElseIsHit:

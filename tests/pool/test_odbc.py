@@ -141,6 +141,7 @@ KEEPS_THE_CONNECTION = {
     ),
     "function sequence": driver("HY010", "Function sequence error"),
     "cancelled": driver("HY008", "Operation canceled"),
+    "cancelled too late": driver("01S05", "Cancel treated as FreeStmt/Close"),
     "deadlock": server(1205, "40001"),
     "lock time-out": server(1222),
     "snapshot conflict": server(3960),
@@ -208,6 +209,9 @@ class TestEndedTransaction:
 
     def test_a_time_out_ends_its_statement_only(self) -> None:
         assert not ended_transaction(driver("HYT00", "Query timeout expired"))
+
+    def test_one_that_a_cancel_has_overwritten_may_have(self) -> None:
+        assert ended_transaction(driver("01S05", "Cancel treated as FreeStmt/Close"))
 
     def test_a_deadlock_is_known_by_its_sqlstate_too(self) -> None:
         assert ended_transaction(server(7112, "40001"))

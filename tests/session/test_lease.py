@@ -14,18 +14,25 @@ import pyodbc
 import pytest
 
 from mssql_async.pool.connection import PooledConnection
-from mssql_async.session.errors import LeaseOver, UsedByAnotherContext
+from mssql_async.session import interruption
+from mssql_async.session.errors import LeaseOver, TransactionLost, UsedByAnotherContext
 from mssql_async.session.interruption import Guard
 from mssql_async.session.lease import LeasedConnection, LeaseState
 from mssql_async.session.nulls import TypedNull
 from mssql_async.session.scope import LeaseScope
 
+from .attendants import HeldAttendants
 from .drivers import StubCursor, StubLender, StubRaw
 
 ROWS = [(1,), (2,), (3,)]
 DEAD = pyodbc.OperationalError("08S01", "[08S01] [Microsoft][ODBC Driver] link failure (0)")
 DEADLOCK = pyodbc.Error(
     "40001", "[40001] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]victim (1205)"
+)
+TOO_LATE = pyodbc.Error(
+    "01S05",
+    "[01S05] [Microsoft][ODBC Driver 18 for SQL Server]Cancel treated as FreeStmt/Close (0) "
+    "(SQLExecDirectW)",
 )
 
 
@@ -189,6 +196,69 @@ class TestCancel:
         assert held == [guarded]
         assert lender.lent == []
 
+    @pytest.mark.parametrize("helped", [True, False], ids=["helped", "not helped"])
+    def test_is_asked_for_again_where_the_driver_has_it_wait_for_the_statement(
+        self,
+        lender: StubLender,
+        lease: LeasedConnection,
+        monkeypatch: pytest.MonkeyPatch,
+        helped: bool,
+    ) -> None:
+        """As it does while it is about to send that."""
+        attendants = HeldAttendants()
+        monkeypatch.setattr(interruption, "ATTENDANTS", attendants)
+        if not helped:
+            monkeypatch.setattr(interruption, "_HELP_AFTER", ())
+        statement, told = threading.Lock(), threading.Semaphore(0)
+        stopped = threading.Event()
+
+        def cancel(_cursor: StubCursor) -> None:
+            told.release()
+            if threading.current_thread() is first:
+                with statement:
+                    return
+            stopped.set()
+
+        def execute(cursor: StubCursor, sql: str, *params: Any) -> None:
+            with statement:
+                first.start()
+                assert told.acquire(timeout=20)
+                attendants.pass_time(10)
+                for thread in attendants.threads:
+                    thread.join()
+                raise pyodbc.Error("HY008", "stopped" if stopped.is_set() else "by itself")
+
+        first = threading.Thread(target=lease.cancel)
+        monkeypatch.setattr(StubCursor, "cancel", cancel, raising=False)
+        monkeypatch.setattr(StubCursor, "execute", execute)
+        with pytest.raises(pyodbc.Error, match="stopped" if helped else "by itself"):
+            lease.execute("SELECT rows")
+        first.join()
+        assert not lease.is_being_cancelled
+        attendants.pass_time(10)  # what is due is not needed any more
+        assert len(attendants.threads) == helped
+
+    def test_that_helps_hits_nothing_that_begins_after_the_statement(
+        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attendants = HeldAttendants()
+        held: list[Any] = []
+        monkeypatch.setattr(attendants, "soon", held.append)
+        monkeypatch.setattr(interruption, "ATTENDANTS", attendants)
+        cancelled: list[StubCursor] = []
+
+        def cancel(cursor: StubCursor) -> None:
+            cancelled.append(cursor)
+            attendants.pass_time(10)
+
+        monkeypatch.setattr(StubCursor, "cancel", cancel, raising=False)
+        lease.execute("SELECT rows")
+        lease.cancel()
+        lease.execute("SELECT two sets")
+        (late,) = held
+        late()
+        assert len(cancelled) == 1
+
     def test_an_interrupted_lease_begins_nothing_and_commits_nothing_until_it_is_resumed(
         self, lender: StubLender, lease: LeasedConnection
     ) -> None:
@@ -319,6 +389,21 @@ class TestErrors:
         with pytest.raises(pyodbc.OperationalError, match="1205") as raised:
             getattr(lease.execute("SELECT loses"), call)()
         assert raised.value.__cause__ is DEADLOCK
+
+    @pytest.mark.parametrize("call", ["execute", "fetchone", "nextset"])
+    def test_that_a_late_cancel_has_overwritten_say_that_it_was_cancelled(
+        self, lender: StubLender, lease: LeasedConnection, call: str
+    ) -> None:
+        lender.results["SELECT"] = TOO_LATE if call == "execute" else [[TOO_LATE]]
+        if call == "nextset":
+            lender.results["SELECT"] = [None, TOO_LATE]
+        lease.autocommit = False
+        with pytest.raises(pyodbc.OperationalError, match="cancelled") as raised:
+            getattr(lease.execute("SELECT"), call)()
+        assert raised.value.args[0] == "HY008"
+        assert raised.value.__cause__ is TOO_LATE
+        with pytest.raises(TransactionLost):  # it may have been a deadlock
+            lease.execute("SELECT rows")
 
     def test_of_a_missing_result_leave_the_results_that_follow(
         self, lender: StubLender, lease: LeasedConnection

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from ..pool.runtime import THREAD_PREFIX
 
-logger = logging.getLogger("mssql_async.context")
+logger = logging.getLogger("mssql_async.session")
 
 #: Seconds without work after which a thread ends.
 IDLE_TIME = 30.0

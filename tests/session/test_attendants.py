@@ -6,10 +6,9 @@ import threading
 
 import pytest
 
-from mssql_async.context import attendants
-from mssql_async.context.attendants import MOST_FREE, ThreadAttendants
-
-from .project import until
+from mssql_async.session import attendants
+from mssql_async.session.attendants import MOST_FREE, ThreadAttendants
+from tests.context.project import until
 
 
 def cancellers() -> set[threading.Thread]:
