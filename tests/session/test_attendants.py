@@ -43,7 +43,7 @@ def test_after_a_burst_a_few_threads_are_left_that_do_the_next_jobs() -> None:
     own = ThreadAttendants()
     there = burst(own, 20)
     assert until(lambda: own._free == MOST_FREE)
-    assert sum(thread.is_alive() for thread in there) == MOST_FREE
+    assert until(lambda: sum(thread.is_alive() for thread in there) == MOST_FREE)
     done: list[threading.Thread] = []
     for number in range(1, 51):
         own.soon(lambda: done.append(threading.current_thread()))
