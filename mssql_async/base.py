@@ -265,8 +265,7 @@ class DatabaseWrapper(mssql.DatabaseWrapper):  # type: ignore[misc]
     def _driver_is_microsofts(self) -> bool:
         which = self._driver_key
         if which not in _microsofts_drivers:
-            name = str(self.connection.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
-            _microsofts_drivers[which] = name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
+            _microsofts_drivers[which] = odbc.is_microsofts(self.connection)
         return _microsofts_drivers[which]
 
     @cached_property

@@ -40,6 +40,7 @@ class PooledConnection:
     __slots__ = (
         "__weakref__",
         "broken",
+        "cancels_wait",
         "credential",
         "expires_at",
         "generation",
@@ -67,6 +68,7 @@ class PooledConnection:
         opened_at: float,
         expires_at: float | None,
         credential: int = 0,
+        cancels_wait: bool = False,
     ) -> None:
         self.raw = raw
         """The driver's connection object."""
@@ -74,6 +76,8 @@ class PooledConnection:
         """Which connection of this process it is; for people, in logs and errors."""
         self.generation = generation
         self.credential = credential
+        self.cancels_wait = cancels_wait
+        """See :attr:`Opened.cancels_wait <.connector.Opened.cancels_wait>`."""
         self.opened_at = opened_at
         self.expires_at = expires_at
         self.proved_at = opened_at

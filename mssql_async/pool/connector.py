@@ -42,6 +42,10 @@ class Opened:
     credential: int = 0
     """Which of the connector's credentials it was opened with (:attr:`Connector.credential`)."""
 
+    cancels_wait: bool = False
+    """Whether the driver may have a cancel wait for the end of its statement, and bears another
+    one meanwhile."""
+
 
 class Connector(Protocol):
     """What the pool asks of a driver. ``raw`` is the driver's connection object."""

@@ -56,7 +56,12 @@ class NullPool:
         opened = self._open(started + self.settings.acquire_timeout - waited)
         now = self._runtime.now()
         connection = PooledConnection(
-            opened.raw, generation=0, opened_at=now, expires_at=None, credential=opened.credential
+            opened.raw,
+            generation=0,
+            opened_at=now,
+            expires_at=None,
+            credential=opened.credential,
+            cancels_wait=opened.cancels_wait,
         )
         with self._lock:
             self._counters.opened += 1

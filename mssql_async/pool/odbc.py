@@ -242,6 +242,12 @@ def _is_any_of(error: BaseException, numbers: frozenset[int]) -> bool:
     )
 
 
+def is_microsofts(raw: pyodbc.Connection) -> bool:
+    """Whether the driver is one of Microsoft's. Sends nothing."""
+    name = str(raw.getinfo(pyodbc.SQL_DRIVER_NAME)).upper()
+    return name.startswith(("MSODBCSQL", "LIBMSODBCSQL", "SQLNCLI"))
+
+
 def request_reset(raw: pyodbc.Connection) -> None:
     """Have the next message carry RESETCONNECTION (MS-TDS 2.2.3.1.2): no message of its own."""
     raw.set_attr(SQL_ATTR_RESET_CONNECTION, SQL_RESET_CONNECTION_YES)

@@ -46,6 +46,7 @@ class OdbcConnector:
         self._tokens = TokenCache(provider) if tokens is None and provider is not None else tokens
         self._converters = dict(output_converters or {})
         self._has_connected = False
+        self._is_microsofts = False
 
     def __repr__(self) -> str:
         return f"<OdbcConnector to {self._parameters.target}>"
@@ -63,7 +64,8 @@ class OdbcConnector:
         """
         tokens = self._tokens
         if tokens is None:
-            return Opened(self._connect(self._parameters.access_token, deadline))
+            raw = self._connect(self._parameters.access_token, deadline)
+            return Opened(raw, cancels_wait=self._is_microsofts)
         token = tokens.get(deadline)
         try:
             raw = self._connect(token.encoded, deadline)
@@ -76,7 +78,12 @@ class OdbcConnector:
             if token.credential == refused.credential:
                 raise
             raw = self._connect(token.encoded, deadline)
-        return Opened(raw, expires_at=token.expires_at, credential=token.credential)
+        return Opened(
+            raw,
+            expires_at=token.expires_at,
+            credential=token.credential,
+            cancels_wait=self._is_microsofts,
+        )
 
     def _connect(self, access_token: bytes | None, deadline: float) -> pyodbc.Connection:
         p = self._parameters
@@ -99,6 +106,8 @@ class OdbcConnector:
             raw.timeout = p.query_timeout
             # One batch; also what carries the reset flag, so it is never empty.
             _run(raw, p.setup or _PROBE)
+            if not self._has_connected:
+                self._is_microsofts = odbc.is_microsofts(raw)
         except BaseException:
             self.close(raw)
             raise

@@ -98,6 +98,7 @@ class Openings(Books):
             opened_at=now,
             expires_at=self._expiry(opened, now),
             credential=opened.credential,
+            cancels_wait=opened.cancels_wait,
         )
         with self._guard:
             self._counters.opened += 1

@@ -245,6 +245,7 @@ class LeasedConnection:
             statements = connection.statements = KeptStatements(connection.raw)
         elif statements.worn_out:
             connection.reusable = False
+        self._guard.tells_again = connection.cancels_wait
         hold = self._hold = Hold(connection, statements, self._guard)
         self._xact_abort = bool(self._profile) and _sets_xact_abort(self._profile)
         self._baseline_timeout = hold.raw.timeout

@@ -37,6 +37,7 @@ class StubConnector:
     credential: int = 0
     expires_at: float | None = None
     """What the next connections get as their token's limit."""
+    cancels_wait: bool = False
     refused: set[Profile] = field(default_factory=set)
     """Profiles whose statements fail at the server."""
     threads: list[threading.Thread] = field(default_factory=list)
@@ -55,7 +56,7 @@ class StubConnector:
             raise self.failures.pop(0)
         connection = StubConnection(next(self._numbers))
         self.opened.append(connection)
-        return Opened(connection, expires_at=self.expires_at, credential=self.credential)
+        return Opened(connection, self.expires_at, self.credential, self.cancels_wait)
 
     def is_transient(self, error: BaseException) -> bool:
         return isinstance(error, Transient)

@@ -19,6 +19,7 @@ from mssql_async.pool.odbc import (
     ends_connection,
     error_numbers,
     is_conflict,
+    is_microsofts,
 )
 
 DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server]"
@@ -240,3 +241,18 @@ class TestIsConflict:
 
     def test_neither_is_one_whose_text_has_such_a_number(self) -> None:
         assert not is_conflict(server(50000, text="like (1205)"))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("libmsodbcsql-18.6.so.2.1", True),
+        ("libmsodbcsql.17.dylib", True),
+        ("msodbcsql18.dll", True),
+        ("SQLNCLI11.DLL", True),
+        ("libtdsodbc.so", False),
+        ("", False),
+    ],
+)
+def test_microsofts_drivers_are_known_by_their_file(name: str, is_one: bool) -> None:
+    assert is_microsofts(SimpleNamespace(getinfo={pyodbc.SQL_DRIVER_NAME: name}.get)) is is_one

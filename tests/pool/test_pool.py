@@ -370,6 +370,14 @@ class TestNullPool:
         assert len(connector.opened) == 3
         assert connector.open_now == 0
 
+    @pytest.mark.parametrize("kind", [NullPool, Pool])
+    @pytest.mark.parametrize("cancels_wait", [True, False])
+    def test_what_the_connector_knows_of_the_driver_is_known_of_each_connection(
+        self, connector: StubConnector, kind: type[NullPool | Pool], cancels_wait: bool
+    ) -> None:
+        connector.cancels_wait = cancels_wait
+        assert kind(connector).acquire().cancels_wait is cancels_wait
+
     def test_a_pool_is_collected_with_its_connections(self, connector: StubConnector) -> None:
         pool = NullPool(connector)
         pool.abandon(pool.acquire())

@@ -119,6 +119,7 @@ class StubLender:
     """Lends connections, at most ``size`` at once, newest first, and opens what it lacks."""
 
     size: int = 10
+    cancels_wait: bool = False
     results: dict[str, Any] = field(default_factory=dict)
     idle: list[PooledConnection] = field(default_factory=list)
     lent: list[PooledConnection] = field(default_factory=list)
@@ -137,7 +138,9 @@ class StubLender:
             connection = self.idle.pop()
         else:
             raw = StubRaw(self.results)
-            connection = PooledConnection(raw, generation=0, opened_at=0.0, expires_at=None)
+            connection = PooledConnection(
+                raw, generation=0, opened_at=0.0, expires_at=None, cancels_wait=self.cancels_wait
+            )
         connection.profile = profile
         self.lent.append(connection)
         return connection

@@ -196,19 +196,18 @@ class TestCancel:
         assert held == [guarded]
         assert lender.lent == []
 
-    @pytest.mark.parametrize("helped", [True, False], ids=["helped", "not helped"])
+    @pytest.mark.parametrize("helped", [True, False], ids=["Microsoft's driver", "another one"])
     def test_is_asked_for_again_where_the_driver_has_it_wait_for_the_statement(
         self,
         lender: StubLender,
-        lease: LeasedConnection,
         monkeypatch: pytest.MonkeyPatch,
         helped: bool,
     ) -> None:
         """As it does while it is about to send that."""
         attendants = HeldAttendants()
         monkeypatch.setattr(interruption, "ATTENDANTS", attendants)
-        if not helped:
-            monkeypatch.setattr(interruption, "_HELP_AFTER", ())
+        lender.cancels_wait = helped
+        lease = LeasedConnection(lender)  # which acquires at once
         statement, told = threading.Lock(), threading.Semaphore(0)
         stopped = threading.Event()
 
@@ -239,10 +238,12 @@ class TestCancel:
         assert len(attendants.threads) == helped
 
     def test_that_helps_hits_nothing_that_begins_after_the_statement(
-        self, lender: StubLender, lease: LeasedConnection, monkeypatch: pytest.MonkeyPatch
+        self, lender: StubLender, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         attendants = HeldAttendants()
         held: list[Any] = []
+        lender.cancels_wait = True
+        lease = LeasedConnection(lender)
         monkeypatch.setattr(attendants, "soon", held.append)
         monkeypatch.setattr(interruption, "ATTENDANTS", attendants)
         cancelled: list[StubCursor] = []
