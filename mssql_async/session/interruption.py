@@ -84,8 +84,11 @@ class Guard:
             if not found:
                 return False
             own = self._begin()
-        self._have_helped(own, cursors, 0)
-        self._tell_the_driver(found, own)
+        try:
+            self._have_helped(own, cursors, 0)
+            _tell_the_driver(found)
+        finally:
+            self._end(own)
         return True
 
     def _begin(self) -> threading.Event:
@@ -93,15 +96,10 @@ class Guard:
         self._under_way.append(own)
         return own
 
-    def _tell_the_driver(self, found: list[Any], own: threading.Event) -> None:
-        try:
-            for raw in found:
-                with contextlib.suppress(pyodbc.Error):  # it is over, one way or another
-                    raw.cancel()
-        finally:
-            with self.lock:
-                self._under_way.remove(own)
-            own.set()
+    def _end(self, own: threading.Event) -> None:
+        with self.lock:
+            self._under_way.remove(own)
+        own.set()
 
     # --- where the driver does not return from that --------------------------------------------
 
@@ -123,7 +121,16 @@ class Guard:
             if not found:
                 return
             own = self._begin()
-        self._tell_the_driver(found, own)
+        try:
+            _tell_the_driver(found)
+        finally:
+            self._end(own)
+
+
+def _tell_the_driver(cursors: list[Any]) -> None:
+    for raw in cursors:
+        with contextlib.suppress(pyodbc.Error):  # it is over, one way or another
+            raw.cancel()
 
 
 def interrupted() -> pyodbc.OperationalError:
