@@ -52,6 +52,11 @@ def raws(lender: StubLender) -> list[StubRaw]:
     return [connection.raw for connection in [*lender.lent, *lender.idle]]
 
 
+def raised_by(call: str, error: pyodbc.Error) -> Any:
+    """Results of a statement for which this call of its cursor raises the error."""
+    return {"execute": error, "fetchone": [[error]], "nextset": [None, error]}[call]
+
+
 class TestOneConnectionServesOneResult:
     def test_a_second_statement_gets_a_second_connection(
         self, lender: StubLender, lease: LeasedConnection
@@ -384,9 +389,7 @@ class TestErrors:
     def test_of_a_conflict_are_operational(
         self, lender: StubLender, lease: LeasedConnection, call: str
     ) -> None:
-        lender.results["SELECT loses"] = DEADLOCK if call == "execute" else [[DEADLOCK]]
-        if call == "nextset":
-            lender.results["SELECT loses"] = [None, DEADLOCK]
+        lender.results["SELECT loses"] = raised_by(call, DEADLOCK)
         with pytest.raises(pyodbc.OperationalError, match="1205") as raised:
             getattr(lease.execute("SELECT loses"), call)()
         assert raised.value.__cause__ is DEADLOCK
@@ -395,9 +398,7 @@ class TestErrors:
     def test_that_a_late_cancel_has_overwritten_say_that_it_was_cancelled(
         self, lender: StubLender, lease: LeasedConnection, call: str
     ) -> None:
-        lender.results["SELECT"] = TOO_LATE if call == "execute" else [[TOO_LATE]]
-        if call == "nextset":
-            lender.results["SELECT"] = [None, TOO_LATE]
+        lender.results["SELECT"] = raised_by(call, TOO_LATE)
         lease.autocommit = False
         with pytest.raises(pyodbc.OperationalError, match="cancelled") as raised:
             getattr(lease.execute("SELECT"), call)()
