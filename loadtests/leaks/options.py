@@ -10,8 +10,8 @@ IN_PROCESS, UVICORN, DAPHNE = "in-process", "uvicorn", "daphne"
 WAYS = (IN_PROCESS, UVICORN, DAPHNE)
 
 LARGEST_WAVE = 1000
-WAVES = 8
-"""That many samples show whether something grows."""
+WAVES = 12
+"""That many samples show whether something grows, though not after each of them."""
 
 
 _TIMES = ("context_patience", "rest_patience")

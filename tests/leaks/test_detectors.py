@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate, permutations
 from types import FrameType
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssql_async.contrib.leaks.detectors import DETECTORS, find_all
+from mssql_async.contrib.leaks.detectors import DETECTORS, find_all, growth
 from mssql_async.contrib.leaks.findings import Detector, Finding
 from mssql_async.contrib.leaks.record import (
     Answer,
@@ -732,7 +733,10 @@ class TestGrowth:
             ),
             pytest.param([10, 12, 9, 13, 10, 12, 9, 13, 11, 10], "threads", id="to and fro"),
             pytest.param([30, 28, 26, 24, 22, 20, 18, 16], "descriptors", id="it shrinks"),
-            pytest.param([10, 20, 30, 40, 50], "threads", id="too few samples"),
+            pytest.param([10, 20, 30, 40, 50, 60], "threads", id="too few samples"),
+            pytest.param(
+                [45, 45, 45, 47, 47, 47, 56, 56], "threads", id="a pool is filled in steps"
+            ),
             pytest.param([10, 10, 10, 11, 11, 11, 12, 12, 12], "threads", id="too little"),
             pytest.param(
                 [100 * MIB + number * MIB // 8 for number in range(12)], "memory",
@@ -747,7 +751,27 @@ class TestGrowth:
     def test_stays_silent(self, sizes: list[int], size: str) -> None:
         assert found_by(self.DETECTOR, record(samples=samples(sizes, size))) == []
 
-    @given(st.lists(st.integers(0, 3), min_size=6, max_size=60))
+    #: What seven waves may need at a time, at 20 for 100 contexts each.
+    NEEDS = (20, 24, 28, 32, 36, 40, 44)
+
+    def found_in_a_pool(self) -> float:
+        """Of all orders in which they may need it: in how many a pool is taken for a leak, which
+        has as many threads as were ever needed."""
+        pools = [list(accumulate(order, max)) for order in permutations(self.NEEDS)]
+        return sum(
+            bool(found_by(self.DETECTOR, record(samples=samples(pool)))) for pool in pools
+        ) / len(pools)
+
+    def test_a_pool_that_fills_by_chance_is_taken_for_a_leak_once_in_800_at_most(self) -> None:
+        assert self.found_in_a_pool() <= 1 / 800
+
+    def test_by_the_slope_alone_it_would_be_taken_for_one_far_more_often(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(growth, "fewest_new_highs", lambda *_arguments: 0)
+        assert self.found_in_a_pool() > 1 / 10
+
+    @given(st.lists(st.integers(0, 3), min_size=7, max_size=60))
     def test_noise_is_no_growth(self, noise: list[int]) -> None:
         sizes = [20 + each for each in noise]
         assert found_by(self.DETECTOR, record(samples=samples(sizes))) == []

@@ -131,7 +131,7 @@ def test_what_could_not_be_looked_for_is_not_shown_as_nothing(tmp_path: Path) ->
     result = outcome()
     first, second, *_ = result.scenarios
     for scenario in result.scenarios:
-        scenario.unseen = {Detector.GROWTH: "it takes 6 waves"}
+        scenario.unseen = {Detector.GROWTH: "it takes 7 waves"}
     first.unseen[Detector.ORPHAN_SESSION] = "This login lacks a right."
     text = verdict_of(result, width=200)
     rows = {each.name: next(r for r in text.splitlines() if r.startswith(each.name))
@@ -139,7 +139,7 @@ def test_what_could_not_be_looked_for_is_not_shown_as_nothing(tmp_path: Path) ->
     assert rows[first.name].count("?") == 2
     assert rows[second.name].count("?") == 1
     sentences = [
-        "Not looked for: growth, in all scenarios: it takes 6 waves.",
+        "Not looked for: growth, in all scenarios: it takes 7 waves.",
         f"Not looked for: orphan session, in {first.name}: This login lacks a right.",
     ]
     write_html(result, tmp_path / "o.html")

@@ -118,7 +118,7 @@ class TestMssqlAsync:
         unseen = [result for result in outcome.scenarios if Detector.GROWTH in result.unseen]
         assert unseen
         assert "Not looked for: growth, in" in text
-        assert "it takes 6 waves: more contexts, or a smaller --wave" in " ".join(text.split())
+        assert "it takes 7 waves: more contexts, or a smaller --wave" in " ".join(text.split())
 
 
 def test_contexts_that_hang_prove_nothing(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_contexts_that_hang_prove_nothing(tmp_path: Path) -> None:
 
 def test_growth_is_looked_for_once_there_are_waves_enough(tmp_path: Path) -> None:
     status, outcome, text = run_leaks(
-        tmp_path, "sync_views", "--contexts", "48", "--concurrency", "8", "--seed", "1"
+        tmp_path, "sync_views", "--contexts", "56", "--concurrency", "8", "--seed", "1"
     )
     assert status == 0, text
     assert not outcome.scenarios[0].unseen
@@ -287,7 +287,7 @@ class TestOptions:
         ]
 
     @pytest.mark.parametrize(
-        ("contexts", "wave"), [(64, 8), (600, 75), (100_000, 1000), (1000, 125)]
+        ("contexts", "wave"), [(96, 8), (600, 50), (100_000, 1000), (1000, 84)]
     )
     def test_have_waves_enough_to_see_growth(self, contexts: int, wave: int) -> None:
         assert RunOptions(concurrency=8).wave_of(contexts) == wave

@@ -2,11 +2,14 @@
 
 The samples of a process are taken when nothing runs in it. The first third is warm-up. Of the
 rest, each size is drawn as a straight line over the number of contexts run: its slope is the
-median of the slopes between any two samples (Theil and Sen), which a few wild samples do not
-move. A line that rises is no leak yet: a pool fills up, a cache gets warm, and then they stay.
-So the rise must also go on to the end, which the samples of the second half alone have to show.
-And it must lead beyond what the process has been before: threads that had nothing to do have
-ended, and come back.
+median of the slopes between any two samples. A line that rises is no leak yet: a pool fills up,
+a cache gets warm, and then they stay. So the rise must also go on to the end, which the samples
+of the second half alone have to show. And it must lead beyond what the process has been before:
+threads that had nothing to do have ended, and come back.
+
+A pool need not fill up in one go. It has as many threads (sessions, ...) as were ever needed at a
+time, and every wave may happen to need more than those before it. Such new highs get rare, while
+those of a leak do not: so there must be more of them than chance brings (:mod:`.trend`).
 """
 
 from __future__ import annotations
@@ -15,15 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 
 from ..findings import Detector, Finding
 from ..record import Record, Sample
+from .trend import fewest_new_highs, new_highs, slope_of
 
-#: With fewer samples of a process nothing is said of it.
-LEAST_SAMPLES = 6
-#: More samples than that are thinned out: each is compared with each.
-MOST_SAMPLES = 200
+#: Of something that never grows on, one size of one process in so many may be taken for a leak.
+CHANCE = 1 / 800
+#: With fewer samples of a process nothing is said of it: they cannot rule out chance.
+LEAST_SAMPLES = 7
 MIB = 1 << 20
 
 
@@ -83,45 +86,33 @@ def detect(record: Record) -> Iterator[Finding]:
 
 def _growth(limit: Limit, samples: Sequence[Sample]) -> float | None:
     """The slope, where it is a leak."""
-    warm = samples[len(samples) // 3 :]
-    late = samples[len(samples) // 2 :]
-    sizes = [limit.size(sample) for sample in warm]
-    span = warm[-1].contexts - warm[0].contexts
-    slope = theil_sen(warm, limit.size)
-    late_slope = theil_sen(late, limit.size)
+    points = [(sample.contexts, limit.size(sample)) for sample in samples]
+    sizes = [size for _contexts, size in points]
+    begins, halfway = len(points) // 3, len(points) // 2
+    span = points[-1][0] - points[begins][0]
+    slope, late_slope = slope_of(points[begins:]), slope_of(points[halfway:])
     steep = (
         slope > limit.per_context
         and late_slope > limit.per_context
         and slope * span >= limit.in_all
     )
-    grown = sizes[-1] - sizes[0]
+    grown = sizes[-1] - sizes[begins]
     steady = (
         limit.steady is not None
         and grown >= limit.steady
-        and all(before <= after for before, after in pairwise(sizes))
-        and 3 * (sizes[-1] - limit.size(late[0])) >= grown
+        and all(before <= after for before, after in pairwise(sizes[begins:]))
+        and 3 * (sizes[-1] - sizes[halfway]) >= grown
     )
-    return slope if steep or steady else None
+    if not steep and not steady:
+        return None
+    after_warm_up = begins + 1
+    enough = fewest_new_highs(after_warm_up, len(sizes), CHANCE)
+    return slope if new_highs(sizes, after_warm_up) >= enough else None
 
 
 def _was_as_large(limit: Limit, before: Sequence[Sample], now: Sample) -> bool:
     """Whether the process only comes back to a size that it has had, and has left again."""
     return any(limit.size(sample) >= limit.size(now) for sample in before)
-
-
-def theil_sen(samples: Sequence[Sample], size: Callable[[Sample], int]) -> float:
-    """The median slope, per context; 0 where there are no two samples to compare."""
-    if len(samples) > MOST_SAMPLES:
-        step = len(samples) / MOST_SAMPLES
-        samples = [samples[int(at * step)] for at in range(MOST_SAMPLES)]
-    points = [(sample.contexts, size(sample)) for sample in samples]
-    slopes = [
-        (second[1] - first[1]) / (second[0] - first[0])
-        for at, first in enumerate(points)
-        for second in points[at + 1 :]
-        if second[0] > first[0]
-    ]
-    return median(slopes) if slopes else 0.0
 
 
 def _finding(
