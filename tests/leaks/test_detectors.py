@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -770,6 +771,18 @@ class TestGrowth:
     ) -> None:
         monkeypatch.setattr(growth, "fewest_new_highs", lambda *_arguments: 0)
         assert self.found_in_a_pool() > 1 / 10
+
+    def test_a_leak_of_every_fiftieth_context_is_found_while_a_pool_fills(self) -> None:
+        found = 0
+        for seed in range(100):
+            chance = random.Random(seed)
+            pool = accumulate((chance.randint(38, 54) for _wave in range(12)), max)
+            leaks = accumulate(
+                sum(chance.random() < 1 / 50 for _context in range(83)) for _wave in range(12)
+            )
+            sizes = [sum(parts) for parts in zip(pool, leaks, strict=True)]
+            found += bool(found_by(self.DETECTOR, record(samples=samples(sizes, contexts=83))))
+        assert found >= 90
 
     @given(st.lists(st.integers(0, 3), min_size=7, max_size=60))
     def test_noise_is_no_growth(self, noise: list[int]) -> None:
