@@ -28,7 +28,7 @@ class Refused(Exception):
 class FrozenPeers(Scenario):
     needs = (Need.SQL_SERVER, Need.FAULTS)
     statuses = (0, 200, 503)
-    share = 0.1
+    share = 0.2
 
     async def view(self, request: HttpRequest, story: Story) -> HttpResponseBase:
         try:
