@@ -11,7 +11,7 @@ WAYS = (IN_PROCESS, UVICORN, DAPHNE)
 
 LARGEST_WAVE = 1000
 WAVES = 12
-"""That many samples show whether something grows, though not after each of them."""
+"""That many samples show whether something grows, also if it does not after each of them."""
 
 
 _TIMES = ("context_patience", "rest_patience")

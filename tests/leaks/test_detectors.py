@@ -732,6 +732,14 @@ class TestGrowth:
                 [5, 5, 5, 5, 9, 13, 17, 20, 20, 20, 20, 20, 20, 20, 20], "sessions",
                 id="a pool is filled after the warm-up",
             ),
+            pytest.param(
+                [5] * 6 + [35, 65, 72, 79, 86] + [86] * 5, "sessions",
+                id="a pool is filled after the warm-up, in many steps",
+            ),
+            pytest.param(
+                [45, 45, 46, 48, 48, 51, 54, 57], "threads",
+                id="as many new highs as come once in 258 times",
+            ),
             pytest.param([10, 12, 9, 13, 10, 12, 9, 13, 11, 10], "threads", id="to and fro"),
             pytest.param([30, 28, 26, 24, 22, 20, 18, 16], "descriptors", id="it shrinks"),
             pytest.param([10, 20, 30, 40, 50, 60], "threads", id="too few samples"),

@@ -9,7 +9,9 @@ import pytest
 
 from loadtests.leaks import scenarios
 from loadtests.leaks.catalogue import catalogue, title_of
+from loadtests.leaks.options import RunOptions
 from loadtests.leaks.scenario import Need, Scenario
+from mssql_async.contrib.leaks.detectors.growth import LEAST_SAMPLES
 
 SCENARIOS = catalogue()
 
@@ -103,3 +105,12 @@ def test_most_run_on_any_backend_for_sql_server() -> None:
     """The leaks of others are to be seen, too."""
     anybody = [each for each in SCENARIOS.values() if Need.OURS not in each.needs]
     assert len(anybody) > len(SCENARIOS) / 2
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_a_soak_has_waves_enough_of_each_to_see_growth(scenario: Scenario) -> None:
+    soak = RunOptions(contexts=100_000, concurrency=64)
+    share = scenario.share / sum(each.share for each in SCENARIOS.values())
+    contexts = int(soak.contexts * share)
+    waves = range(0, contexts, soak.wave_of(contexts, scenario.most_at_once))
+    assert len(waves) >= LEAST_SAMPLES
